@@ -1,0 +1,63 @@
+// Decides what a load balancer is told, and owns the words for it.
+
+/**
+ * Why a check failed, and the sentence the caller reads. A closed list: the raw error carries hosts, users,
+ * databases, in one case the password, so it goes no further than the log.
+ */
+export const sentences = {
+  pool_exhausted: 'connection pool exhausted',
+  unreachable: 'database unreachable',
+  connect_timeout: 'database connection timed out',
+  connection_lost: 'database connection lost',
+  starting_up: 'database is starting up',
+  shutting_down: 'database is shutting down',
+  auth_failed: 'database authentication failed',
+  no_database: 'database does not exist',
+  tls: 'database TLS verification failed',
+  timeout: 'health check timed out',
+  bad_result: 'unexpected query result',
+  stopping: 'server is shutting down',
+  unknown: 'database error',
+} as const
+
+/** The name of a failure, as logs and metrics spell it. */
+export type Reason = keyof typeof sentences
+
+/** What one check found. Durations are milliseconds with decimals. */
+export interface Verdict {
+  readonly result: 'healthy' | Reason
+  /** Waited for a new session; absent when the check found one ready. */
+  readonly connectMs?: number
+  /** From putting the last statement to its end; absent when none was put. */
+  readonly queryMs?: number
+  /** The raw failure, for the log alone. */
+  readonly error?: unknown
+}
+
+/** The status and the exact bytes of an answer. */
+export interface Reply {
+  readonly status: number
+  readonly body: string
+}
+
+/** A space after each colon, none after the comma: the documented 45 bytes, which keyword monitors search. */
+const healthy: Reply = { status: 200, body: '{"status": "healthy","database": "connected"}' }
+
+/** Answers that rest on no check. */
+export const alive: Reply = { status: 200, body: '{"status": "alive"}' }
+export const notFound: Reply = { status: 404, body: '{"error": "not found"}' }
+export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}' }
+export const internalError: Reply = { status: 500, body: '{"error": "internal error"}' }
+
+/**
+ * Every answer a check can lead to, made once: the healthy one is the hot path.
+ *
+ * @param unhealthyStatus 503, unless somebody reads the body and wants another.
+ */
+export function repliesOf(unhealthyStatus: number): Readonly<Record<Verdict['result'], Reply>> {
+  const unhealthy = Object.entries(sentences).map(([reason, sentence]) => [
+    reason,
+    { status: unhealthyStatus, body: `{"status": "unhealthy","error": "${sentence}"}` },
+  ])
+  return { healthy, ...Object.fromEntries(unhealthy) }
+}
