@@ -1,0 +1,133 @@
+// Makes the one socket of a session: name, address, TCP or Unix socket, and TLS in PostgreSQL's manner.
+import { lookup as resolve } from 'node:dns'
+import net from 'node:net'
+import tls from 'node:tls'
+import { codeOf, failure, TlsFailure } from './failure.ts'
+import type { Target } from './target.ts'
+
+/** A socket on its way: `destroy` ends it whatever stage it has reached. */
+export interface Dialing {
+  /** Resolves with a socket that PostgreSQL's start-up message can go to; rejects with the system's error. */
+  readonly connected: Promise<net.Socket>
+  /** Ends the socket, whatever it has become; the error reaches whoever waits on it. Safe to call twice. */
+  destroy(error: Error): void
+}
+
+export interface DialOptions {
+  readonly lookup: net.LookupFunction
+  /** What one of several addresses may take before the next is tried (Node's own 250 ms are too short abroad). */
+  readonly addressTimeoutMs: number
+  /** PEM, when the target names a root certificate. */
+  readonly rootCert: string | undefined
+}
+
+/** Begins to connect to `target`. Nothing is thrown: failures come through `connected`. */
+export function dial(target: Target, options: DialOptions): Dialing {
+  const unix = target.host.startsWith('/')
+  let socket: net.Socket = unix
+    ? net.connect({ path: `${target.host}/.s.PGSQL.${target.port}` })
+    : net.connect({
+        host: target.host,
+        port: target.port,
+        lookup: options.lookup,
+        autoSelectFamily: true,
+        autoSelectFamilyAttemptTimeout: options.addressTimeoutMs,
+        noDelay: true,
+        // Only for a peer that vanished while the session was idle.
+        keepAlive: true,
+        keepAliveInitialDelay: 15_000,
+      })
+  const raw = socket
+  raw.on('error', ignore)
+
+  return { connected: connect(), destroy }
+
+  async function connect(): Promise<net.Socket> {
+    await event(raw, 'connect')
+    // libpq, too, ignores sslmode on Unix sockets.
+    if (unix || target.tls === 'disable') return raw
+    if (!(await offersTls(raw, target.tls === 'prefer'))) return raw
+    socket = tls.connect({ socket: raw, ...trustOf(target, options.rootCert) })
+    socket.on('error', ignore)
+    await event(socket, 'secureConnect').catch(error => {
+      throw isLoss(error) ? error : new TlsFailure(error)
+    })
+    return socket
+  }
+
+  function destroy(error: Error) {
+    socket.destroy(error)
+    raw.destroy(error)
+  }
+}
+
+/** PostgreSQL's SSLRequest: length 8, code 80877103. */
+const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
+
+/** Asks whether TLS may begin. False only when the server declines and `optional` allows plain text. */
+async function offersTls(raw: net.Socket, optional: boolean): Promise<boolean> {
+  raw.write(sslRequest)
+  const answer = String(await event(raw, 'data'))
+  if (answer === 'S') return true
+  if (answer === 'N' && optional) return false
+  if (answer === 'N') throw new TlsFailure(failure('TLS_NOT_OFFERED'))
+  // More than one byte is somebody in the middle, speaking before TLS does (CVE-2021-23222), or no PostgreSQL.
+  throw failure('08P01')
+}
+
+/** What of the server's certificate must be right, as libpq has it. */
+function trustOf({ host, tls: mode }: Target, rootCert: string | undefined) {
+  return {
+    // `host` is what the certificate is compared with; an address must not go out as a server name.
+    host,
+    ...(net.isIP(host) ? {} : { servername: host }),
+    ...(rootCert === undefined ? {} : { ca: rootCert }),
+    rejectUnauthorized: mode === 'verify-ca' || mode === 'verify-full',
+    ...(mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
+  }
+}
+
+/**
+ * A name resolver with one getaddrinfo outstanding: a silent resolver would otherwise fill libuv's threads, one
+ * a connection attempt, and lookups can't be called back. Whoever asks meanwhile shares the answer.
+ */
+export function createLookup(): net.LookupFunction {
+  const outstanding = new Map<string, Promise<LookupResult>>()
+  return (hostname, _options, callback) => {
+    const shared = outstanding.get(hostname) ?? look(hostname)
+    shared.then(({ error, addresses }) => callback(error, addresses))
+  }
+
+  function look(hostname: string): Promise<LookupResult> {
+    const looking = new Promise<LookupResult>(done => {
+      resolve(hostname, { all: true }, (error, addresses) => {
+        outstanding.delete(hostname)
+        done({ error, addresses })
+      })
+    })
+    outstanding.set(hostname, looking)
+    return looking
+  }
+}
+
+interface LookupResult {
+  readonly error: NodeJS.ErrnoException | null
+  readonly addresses: { address: string; family: number }[]
+}
+
+/** Resolves with the event's argument; rejects when the socket fails, or closes, first. */
+function event(socket: net.Socket, name: 'connect' | 'data' | 'secureConnect'): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    socket.once(name, resolve)
+    socket.once('error', reject)
+    socket.once('close', () => reject(failure('CONNECTION_CLOSED')))
+  })
+}
+
+/** The connection went away during the handshake: no fault of certificates. */
+function isLoss(error: unknown): boolean {
+  return ['CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '')
+}
+
+/** The driver removes its listeners when a socket closes; an error after that must not kill the process. */
+function ignore() {}
