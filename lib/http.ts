@@ -1,0 +1,184 @@
+// Requests into replies: routing, timing headers, hardening, the last line of defence.
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, ListenOptions } from 'node:net'
+import { alive, internalError, methodNotAllowed, notFound, type Reply, type Verdict } from './health.ts'
+
+export interface HttpOptions {
+  /** Runs the check; rejects only on a fault of ours. */
+  readonly check: () => Promise<{ readonly verdict: Verdict; readonly waitMs: number }>
+  readonly replies: Readonly<Record<Verdict['result'], Reply>>
+  /** Monotonic milliseconds. */
+  readonly now: () => number
+  /** More connections than this are closed at once. */
+  readonly maxConnections: number
+  /** Told of a fault of ours, after which the caller gets a 500. */
+  readonly onError: (error: unknown) => void
+}
+
+export interface Http {
+  /** Starts to listen; resolves with the port, rejects with the system's error (EADDRINUSE, EACCES, …). */
+  listen(options: ListenOptions): Promise<number>
+  /** From now on /health answers "stopping" without a check, and every answer closes its connection. */
+  refuse(): void
+  /** Stops to listen, gives what is in flight `graceMs`, then cuts what is left; resolves when all is closed. */
+  close(graceMs: number): Promise<void>
+}
+
+/** What a request asks for. */
+export type Route = 'health' | 'alive' | 'not_found' | 'method_not_allowed'
+
+/**
+ * Routes a request. The target is compared as it came: nothing is decoded, so nothing can be decoded wrongly
+ * (`new URL` takes `//x/health` for a host, and throws on `//`).
+ *
+ * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form of proxies.
+ */
+export function routeOf(method: string, target: string): Route {
+  const query = target.indexOf('?')
+  const path = query < 0 ? target : target.slice(0, query)
+  const route = routes.get(path) ?? routes.get(path.replace(/^https?:\/\/[^/?#]*/i, ''))
+  if (route === undefined) return 'not_found'
+  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? route : 'method_not_allowed'
+}
+
+const routes: ReadonlyMap<string, Route> = new Map([
+  ['/health', 'health'],
+  ['/health/', 'health'],
+  ['/readyz', 'health'],
+  ['/livez', 'alive'],
+])
+
+/** Makes the server; it does not listen yet. */
+export function createHttp({ check, replies, now, maxConnections, onError }: HttpOptions): Http {
+  let refusing = false
+  const server = createServer(hardening, (request, response) => {
+    const exchange = { request, response, arrivedAt: now() }
+    try {
+      handle(exchange)
+    } catch (error) {
+      fail(exchange, error)
+    }
+  })
+  server.maxConnections = maxConnections
+  return {
+    listen: options => listen(server, options, onError),
+    refuse,
+    close: graceMs => close(server, graceMs),
+  }
+
+  function refuse() {
+    refusing = true
+  }
+
+  function handle(exchange: Exchange) {
+    const { request, response } = exchange
+    if (refusing || hasBody(request)) response.shouldKeepAlive = false
+    const route = routeOf(request.method ?? '', request.url ?? '')
+    if (route === 'alive') send(exchange, alive)
+    else if (route === 'not_found') send(exchange, notFound)
+    else if (route === 'method_not_allowed') send(exchange, methodNotAllowed)
+    else if (refusing) send(exchange, replies.stopping)
+    else checkAndSend(exchange)
+  }
+
+  function checkAndSend(exchange: Exchange) {
+    check()
+      .then(({ verdict, waitMs }) => {
+        // The stop may have begun while the check ran.
+        if (refusing) exchange.response.shouldKeepAlive = false
+        send(exchange, replies[verdict.result], timingOf(verdict, waitMs))
+      })
+      .catch(error => fail(exchange, error))
+  }
+
+  /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */
+  function send({ request, response, arrivedAt }: Exchange, reply: Reply, timing = '') {
+    const totalMs = now() - arrivedAt
+    // A path that is not found is not found by OPTIONS, too.
+    const bodiless = request.method === 'OPTIONS' && reply !== notFound
+    const body = bodiless ? '' : reply.body
+    const headers = [
+      'content-type',
+      'application/json',
+      'content-length',
+      String(body.length),
+      'cache-control',
+      'no-store',
+      'x-process-time-ms',
+      String(Math.round(totalMs)),
+      'server-timing',
+      `${timing}total;dur=${decimals(totalMs)}`,
+    ]
+    if (bodiless || reply === methodNotAllowed) headers.push('allow', 'GET, HEAD, OPTIONS')
+    if (reply === notFound || reply === methodNotAllowed) response.shouldKeepAlive = false
+    response.writeHead(reply.status, headers)
+    response.end(body)
+  }
+
+  /** A fault of ours costs its caller a 500, and nobody else anything. */
+  function fail(exchange: Exchange, error: unknown) {
+    onError(error)
+    if (exchange.response.headersSent) return void exchange.response.destroy()
+    exchange.response.shouldKeepAlive = false
+    send(exchange, internalError)
+  }
+}
+
+interface Exchange {
+  readonly request: IncomingMessage
+  readonly response: ServerResponse
+  /** Monotonic milliseconds: when the request's head was read. */
+  readonly arrivedAt: number
+}
+
+/** Milliseconds. Measured on Node 20 to 26. */
+const hardening = {
+  // A client that sends its head, or nothing, slower than this is answered 408 …
+  headersTimeout: 5_000,
+  requestTimeout: 10_000,
+  // … but only when somebody looks: with Node's 30 s a silent client stays that long.
+  connectionsCheckingInterval: 1_000,
+  // Above the 60 s of ALB and NGINX: whoever closes first must be the balancer, or it answers 502.
+  keepAliveTimeout: 65_000,
+  maxHeaderSize: 8 * 1024,
+} as const
+
+/** A body is never read; the connection that carries it is closed, or the client could go on uploading. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'
+}
+
+/** The parts of server-timing before the total: waiting for the check, connecting, the statement. */
+function timingOf({ connectMs, queryMs }: Verdict, waitMs: number): string {
+  const wait = `wait;dur=${decimals(waitMs)}, `
+  const connect = connectMs === undefined ? '' : `connect;dur=${decimals(connectMs)}, `
+  return wait + connect + (queryMs === undefined ? '' : `query;dur=${decimals(queryMs)}, `)
+}
+
+/** To a hundredth of a millisecond; cheaper than toFixed, and this is the hot path. */
+function decimals(ms: number): number {
+  return Math.round(ms * 100) / 100
+}
+
+function listen(server: Server, options: ListenOptions, onError: (error: unknown) => void): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(options, () => {
+      server.removeListener('error', reject)
+      // From here on it is an accept that failed (ENFILE): no reason to end.
+      server.on('error', onError)
+      resolve((server.address() as AddressInfo).port)
+    })
+  })
+}
+
+/** After close() Node no longer runs its timeouts: one half-sent request would hold the process for ever. */
+function close(server: Server, graceMs: number): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setTimeout(() => server.closeAllConnections(), graceMs)
+    server.close(() => {
+      clearTimeout(timer)
+      resolve()
+    })
+  })
+}
