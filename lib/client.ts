@@ -1,0 +1,72 @@
+// Asks a running server, for containers that have no curl.
+import { request as overHttp } from 'node:http'
+import { request as overHttps } from 'node:https'
+
+/** What asking found: the line for whoever reads it, and whether the server said healthy. */
+export interface Finding {
+  readonly healthy: boolean
+  readonly line: string
+}
+
+/** An answer of ours has 80 bytes; more than this is somebody else's. */
+const maxBodyBytes = 64 * 1024
+
+/**
+ * Asks once; never rejects.
+ *
+ * @param url http or https.
+ * @param timeoutMs for everything: name, connection, answer.
+ */
+export async function askServer(url: URL, timeoutMs: number): Promise<Finding> {
+  try {
+    const { status, body } = await get(url, AbortSignal.timeout(timeoutMs))
+    const answer = parse(body)
+    if (status === 200 && answer.status === 'healthy') return { healthy: true, line: '✓ API is healthy' }
+    if (answer.status === 'unhealthy') {
+      return { healthy: false, line: `✗ API unhealthy: ${printable(answer.error)}` }
+    }
+    return failed(`HTTP ${status}, not the answer of a health endpoint`)
+  } catch (error) {
+    const { name, code, message } = error as NodeJS.ErrnoException
+    if (name === 'AbortError') return failed(`no answer within ${timeoutMs} ms`)
+    if (code === 'ECONNRESET') return failed('the connection broke off')
+    // A refused name with two addresses has no message, only a code; OpenSSL's message is a path of its source.
+    return failed((code !== 'EPROTO' && message) || (code ?? name))
+  }
+}
+
+function failed(why: string): Finding {
+  return { healthy: false, line: `✗ Health check failed: ${printable(why)}` }
+}
+
+function get(url: URL, signal: AbortSignal): Promise<{ status: number; body: string }> {
+  return new Promise((resolve, reject) => {
+    const ask = url.protocol === 'https:' ? overHttps : overHttp
+    const request = ask(url, { signal, agent: false }, response => {
+      let body = ''
+      response.setEncoding('utf8')
+      response.on('error', reject)
+      response.on('data', (chunk: string) => {
+        body += chunk
+        if (body.length > maxBodyBytes) response.destroy(new Error('the answer does not end'))
+      })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    })
+    request.on('error', reject)
+    request.end()
+  })
+}
+
+function parse(body: string): { readonly status?: unknown; readonly error?: unknown } {
+  try {
+    const value: unknown = JSON.parse(body)
+    return typeof value === 'object' && value !== null ? value : {}
+  } catch {
+    return {}
+  }
+}
+
+/** One line, whatever the server sent: a terminal must not obey it. */
+function printable(value: unknown): string {
+  return (typeof value === 'string' ? value : 'no reason given').replace(/[^\x20-\x7e]+/g, ' ').slice(0, 200)
+}

@@ -1,0 +1,91 @@
+// Reads the command line: what the program is asked to do, or what is wrong with the asking.
+import { parseArgs } from 'node:util'
+
+export type Command =
+  | { readonly name: 'serve' | 'help' | 'version' | 'check-config' }
+  | {
+      readonly name: 'check'
+      readonly url: URL | undefined
+      readonly timeoutMs: number
+      readonly quiet: boolean
+    }
+
+/** The command line can't be understood; the message says what was expected. */
+export class UsageError extends Error {}
+
+/** Longer than the server's own deadline, so that its answer, and not our impatience, is what one reads. */
+const defaultTimeoutMs = 5_000
+
+export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
+       pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1
+           --timeout MS          give up after MS milliseconds (default ${defaultTimeoutMs})
+           --quiet               print nothing
+       pg-health --check-config  read the settings, name every fault, exit 0 or 78
+       pg-health --help | --version
+
+URL is http://127.0.0.1:$PORT/health unless given.
+Exit codes: 0 stopped cleanly, 1 runtime failure (port taken), 64 usage, 70 internal error, 78 configuration.
+`
+
+/**
+ * Reads the arguments after the program's name.
+ *
+ * @throws UsageError
+ */
+export function readCommand(args: readonly string[]): Command {
+  const { values, positionals } = parse(args)
+  const [verb, url, ...surplus] = positionals
+  if (values.help) return { name: 'help' }
+  if (values.version) return { name: 'version' }
+  // Not repeated: it may be a database URL, password and all.
+  if (verb !== undefined && verb !== 'check') throw new UsageError('Unknown command: there is only "check"')
+  if (surplus.length > 0) throw new UsageError(`Only one URL can be checked, not ${surplus.length + 1}`)
+  if (verb === undefined && (values.timeout !== undefined || values.quiet)) {
+    throw new UsageError('--timeout and --quiet belong to "check"')
+  }
+  if (verb !== undefined && values['check-config']) {
+    throw new UsageError('It is either "check" or --check-config')
+  }
+  if (values['check-config']) return { name: 'check-config' }
+  if (verb === undefined) return { name: 'serve' }
+  return {
+    name: 'check',
+    url: readUrl(url),
+    timeoutMs: readTimeout(values.timeout),
+    quiet: values.quiet ?? false,
+  }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        help: { type: 'boolean', short: 'h' },
+        version: { type: 'boolean', short: 'v' },
+        'check-config': { type: 'boolean' },
+        timeout: { type: 'string' },
+        quiet: { type: 'boolean', short: 'q' },
+      },
+    })
+  } catch (error) {
+    // Of an unknown option no more than a plain name is repeated: it may be a database URL, too.
+    const { message } = error as Error
+    const [fault] = /^(?:Unknown option '[a-z-]+'|Option .+)/.exec(message) ?? ['Unknown option']
+    throw new UsageError(fault)
+  }
+}
+
+function readTimeout(text: string | undefined): number {
+  if (text === undefined) return defaultTimeoutMs
+  const timeoutMs = Number(text)
+  if (/^\d{1,6}$/.test(text) && timeoutMs > 0) return timeoutMs
+  throw new UsageError('--timeout must be a whole number of milliseconds from 1 to 999999')
+}
+
+function readUrl(text: string | undefined): URL | undefined {
+  if (text === undefined) return undefined
+  if (/^https?:\/\//i.test(text) && URL.canParse(text)) return new URL(text)
+  throw new UsageError('The URL to check must begin with http:// or https://')
+}
