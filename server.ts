@@ -1,0 +1,195 @@
+#!/usr/bin/env node
+// Puts the parts together; the only file that touches `process`.
+import { readFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { readCommand, UsageError, usage } from './lib/command.ts'
+import { type Config, ConfigError, readAddress, readConfig, settingsHelp } from './lib/config.ts'
+import { createDatabase } from './lib/database.ts'
+import { codeOf } from './lib/failure.ts'
+import { repliesOf, type Verdict } from './lib/health.ts'
+import { createHttp, type Http } from './lib/http.ts'
+import { createLifecycle } from './lib/lifecycle.ts'
+import { createLog, type Log } from './lib/log.ts'
+import { createProbe } from './lib/probe.ts'
+import { createReport } from './lib/report.ts'
+
+/** sysexits.h, where it has a word for it. */
+const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as const
+
+const environment = { ...process.env }
+// The driver reads PG… variables by itself, even for options it was given (PGTARGETSESSIONATTRS).
+for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
+// Whoever reads our output may go away; that is no reason to stop answering.
+process.stdout.on('error', () => {})
+process.stderr.on('error', () => {})
+
+try {
+  await run(process.argv.slice(2))
+} catch (error) {
+  if (error instanceof UsageError) end(exitCodes.usage, [error.message, 'Try --help.'])
+  else if (error instanceof ConfigError) end(exitCodes.config, error.faults)
+  else throw error
+}
+
+async function run(args: readonly string[]) {
+  const command = readCommand(args)
+  if (command.name === 'help') print(`${usage}\n${settingsHelp()}`)
+  else if (command.name === 'version') print(`pg-health ${version()}\n`)
+  else if (command.name === 'check') await check(command.url, command.timeoutMs, command.quiet)
+  else if (command.name === 'check-config') print(`The settings are right: ${config().database}\n`)
+  else await serve(config())
+}
+
+async function serve(config: Config) {
+  const now = () => performance.now()
+  const log = createLog({
+    ...config,
+    format: config.logFormat ?? defaultFormat(),
+    level: config.logLevel,
+    date: () => new Date(),
+    write,
+  })
+  const report = createReport({ log, now, slowMs: config.slowMs })
+  const database = createDatabase({ ...config, now })
+  const probe = createProbe<Verdict>({
+    ask: async until => {
+      const verdict = await database.ask(until)
+      report(verdict)
+      return verdict
+    },
+    expired: () => ({ result: database.expiry() }),
+    now,
+    timeoutMs: config.timeoutMs,
+  })
+  const http = createHttp({
+    check: probe.check,
+    replies: repliesOf(config.unhealthyStatus),
+    now,
+    maxConnections: maxConnections(),
+    onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
+  })
+  const stop = createLifecycle({
+    steps: {
+      refuse() {
+        http.refuse()
+        probe.stop({ result: 'stopping' })
+      },
+      closeServer: http.close,
+      closeDatabase: database.close,
+    },
+    drainMs: config.drainMs,
+    now,
+    exit: process.exit,
+    log,
+  })
+  process.on('SIGTERM', stop)
+  process.on('SIGINT', stop)
+  // Malformed authentication messages escape the driver's own promises: only the session is lost.
+  process.on('unhandledRejection', reason => {
+    log('error', 'unhandled_rejection', 'the session with the database is thrown away', detailsOf(reason))
+    database.reset(new Error('Unhandled rejection', { cause: reason }))
+  })
+  process.on('uncaughtException', error => {
+    log('error', 'uncaught_exception', 'internal error, exit 70', detailsOf(error))
+    process.exit(exitCodes.internal)
+  })
+
+  log('info', 'start', `pg-health ${version()}, database ${config.database}`, {
+    version: version(),
+    database: config.database,
+  })
+  if (config.leftOut.length > 0) {
+    log('warn', 'parameters_left_out', `left out of the database URL: ${config.leftOut.join(', ')}`)
+  }
+  const url = await listen(http, config, log)
+  log('info', 'listening', `listening on ${url}`, { url })
+  // Warms the session, and its verdict is the first result in the log.
+  await probe.check()
+}
+
+async function listen(http: Http, { host, port }: Config, log: Log): Promise<string> {
+  try {
+    const bound = await http.listen(host === undefined ? { port } : { host, port })
+    return `http://${host === undefined ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${bound}/health`
+  } catch (error) {
+    log('error', 'listen_failed', `can't listen on port ${port}: ${codeOf(error)}`, {
+      port,
+      code: codeOf(error),
+    })
+    return process.exit(exitCodes.failure)
+  }
+}
+
+async function check(url: URL | undefined, timeoutMs: number, quiet: boolean) {
+  const { askServer } = await import('./lib/client.ts')
+  const { healthy, line } = await askServer(url ?? defaultUrl(), timeoutMs)
+  if (!quiet) print(`${line}\n`)
+  process.exitCode = healthy ? exitCodes.ok : exitCodes.failure
+}
+
+/** The server of this very container: same HOST and PORT. */
+function defaultUrl(): URL {
+  const { host, port } = readAddress(environment)
+  const everywhere = host === undefined || host === '0.0.0.0' || host === '::'
+  const name = everywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
+  return new URL(`http://${name}:${port}/health`)
+}
+
+function config(): Config {
+  return readConfig(environment, path => readFileSync(path, 'utf8'), osUser())
+}
+
+/** libpq's default for the role; a container may run under a number that has no name. */
+function osUser(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return environment['USER'] ?? ''
+  }
+}
+
+/** The same file says it in a checkout (beside server.ts) and in the package (above dist/server.js). */
+function version(): string {
+  const path = import.meta.url.endsWith('.ts') ? './package.json' : '../package.json'
+  return JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')).version
+}
+
+/**
+ * Below the limit of descriptors, so that the database always gets one. Node raises its own limit to the
+ * hard one at start; where /proc does not tell, 8,000 are below what systems give.
+ */
+function maxConnections(): number {
+  try {
+    const limit = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+    return Math.max(1, Math.min(8_000, Number(limit ?? 8_000) - 64))
+  } catch {
+    return 8_000
+  }
+}
+
+function defaultFormat() {
+  return process.stdout.isTTY ? 'text' : 'json'
+}
+
+/** A reader that stalls does not block Node on a pipe: lines pile up in memory instead (measured). */
+function write(line: string): boolean {
+  if (process.stdout.writableLength > 64 * 1024) return false
+  process.stdout.write(line)
+  return true
+}
+
+/** What of an error may be logged: its message may hold hosts, users, and in one case the password. */
+function detailsOf(error: unknown) {
+  if (!(error instanceof Error)) return { name: typeof error }
+  const frames = error.stack?.split('\n').filter(line => /^ +at /.test(line))
+  return { name: error.name, code: codeOf(error), stack: frames?.map(line => line.trim()).slice(0, 5) }
+}
+
+function print(text: string) {
+  process.stdout.write(text)
+}
+
+function end(code: number, lines: readonly string[]) {
+  for (const line of lines) process.stderr.write(`pg-health: ${line}\n`)
+  process.exitCode = code
+}

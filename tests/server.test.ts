@@ -1,0 +1,369 @@
+// The whole program, as a process, with a real PostgreSQL: the four promises, and what a caller sees of each fault.
+import assert from 'node:assert/strict'
+import http from 'node:http'
+import { after, afterEach, before, describe, type TestContext, test } from 'node:test'
+import { sentences } from '../lib/health.ts'
+import { openPostgres, type Postgres } from './support/postgres.ts'
+import { openProxy, type Statement } from './support/proxy.ts'
+import { type Answer, ask, type Running, runServer, startServer } from './support/server.ts'
+
+const healthy = '{"status": "healthy","database": "connected"}'
+const unhealthy = (sentence: string) => `{"status": "unhealthy","error": "${sentence}"}`
+
+let postgres: Postgres
+before(async () => {
+  postgres = await openPostgres()
+})
+after(() => postgres.close())
+
+/** The program behind a recording proxy; both end with the test. */
+async function startBehindProxy(t: TestContext, settings: Record<string, string> = {}) {
+  const proxy = await openProxy(postgres.port)
+  const server = await start(t, {
+    DATABASE_URL: `postgres://postgres@127.0.0.1:${proxy.port}/postgres`,
+    ...settings,
+  })
+  t.after(() => proxy.close())
+  return { proxy, server }
+}
+
+async function start(t: TestContext, settings: Record<string, string>): Promise<Running> {
+  const server = await startServer(settings)
+  t.after(() => server.stop('SIGKILL'))
+  return server
+}
+
+/** So many clients, each with a connection that it keeps, ask one after the other. */
+async function crowd(origin: string, clients: number, rounds: number): Promise<Answer[]> {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: clients })
+  const answers: Answer[] = []
+  const client = async () => {
+    for (let round = 0; round < rounds; round += 1) answers.push(await ask(`${origin}/health`, { agent }))
+  }
+  await Promise.all(Array.from({ length: clients }, client))
+  agent.destroy()
+  return answers
+}
+
+/** Some statement began after the request was sent and ended, answered, before its answer was read. */
+function isFresh({ sentAt, answeredAt }: Answer, statements: readonly Statement[]): boolean {
+  return statements.some(
+    ({ beganAt, endedAt = Number.POSITIVE_INFINITY, answered }) =>
+      answered && beganAt >= sentAt && endedAt <= answeredAt,
+  )
+}
+
+function overlaps(statements: readonly Statement[]): Statement[] {
+  return statements.filter((statement, index) => {
+    const previous = statements[index - 1]
+    return previous !== undefined && (previous.endedAt ?? Number.POSITIVE_INFINITY) > statement.beganAt
+  })
+}
+
+describe('fresh, and one at a time', () => {
+  for (const clients of [50, 200]) {
+    test(`every healthy answer to ${clients} clients rests on a statement that began after its request and ended before its answer; never are two open`, async t => {
+      const { proxy, server } = await startBehindProxy(t)
+      await server.event('healthy')
+      // A statement takes long enough for many to arrive while it runs.
+      proxy.delay(4)
+      const answers = await crowd(server.origin, clients, 10)
+      assert.equal(answers.length, clients * 10)
+      for (const answer of answers) {
+        assert.equal(answer.body, healthy)
+        assert.ok(isFresh(answer, proxy.statements), JSON.stringify(answer))
+      }
+      assert.deepEqual(overlaps(proxy.statements), [])
+      assert.equal(proxy.mostConnections, 1)
+      assert.ok(
+        proxy.statements.length < answers.length / 4,
+        `${proxy.statements.length} statements are shared`,
+      )
+    })
+  }
+})
+
+describe('in time', () => {
+  /** How much later than promised an answer may be on a machine that is busy with tests. */
+  const lagMs = 400
+
+  async function assertInTime(answers: readonly Answer[], timeoutMs: number) {
+    for (const { status, headers, sentAt, answeredAt } of answers) {
+      assert.equal(status, 503)
+      assert.ok(
+        Number(headers['x-process-time-ms']) <= timeoutMs + lagMs,
+        `${headers['x-process-time-ms']} ms`,
+      )
+      assert.ok(answeredAt - sentAt <= timeoutMs + lagMs, `${answeredAt - sentAt} ms`)
+    }
+  }
+
+  test('a frozen PostgreSQL: every one of 50 clients is told within the deadline, and the first request after it thaws is answered 200', async t => {
+    const server = await start(t, { DATABASE_URL: postgres.url, HEALTH_TIMEOUT_MS: '600' })
+    await server.event('healthy')
+    t.after(() => postgres.thaw())
+    postgres.freeze()
+    await assertInTime(await crowd(server.origin, 50, 2), 600)
+    postgres.thaw()
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+  })
+
+  test('a stalled network: every request is told at its own deadline, the wait for the check before it included', async t => {
+    const { proxy, server } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
+    await server.event('healthy')
+    proxy.stall()
+    const asked: Promise<Answer>[] = []
+    for (let client = 0; client < 10; client += 1) {
+      asked.push(ask(`${server.origin}/health`))
+      // Spread over the time of the first check.
+      await ask(`${server.origin}/livez`)
+    }
+    const answers = await Promise.all(asked)
+    await assertInTime(answers, 600)
+    assert.ok(answers.every(({ body }) => body === unhealthy(sentences.connect_timeout)))
+    proxy.flow()
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+    assert.ok(proxy.mostConnections <= 2, 'the one that went silent, and the one that is still being opened')
+  })
+
+  test('/livez answers while the database hangs', async t => {
+    const { proxy, server } = await startBehindProxy(t)
+    proxy.stall()
+    const hanging = ask(`${server.origin}/health`)
+    assert.equal((await ask(`${server.origin}/livez`)).body, '{"status": "alive"}')
+    proxy.flow()
+    await hanging
+  })
+})
+
+describe('healed by the first probe', () => {
+  let server: Running
+  before(async () => {
+    server = await startServer({ DATABASE_URL: postgres.url })
+  })
+  after(() => server.stop('SIGKILL'))
+  afterEach(async () => {
+    assert.equal(
+      (await ask(`${server.origin}/health`)).body,
+      healthy,
+      'the first request after the fault is answered 200',
+    )
+  })
+
+  test('kill -9 of the whole server', async () => {
+    await postgres.kill()
+    assert.equal((await ask(`${server.origin}/health`)).body, unhealthy(sentences.unreachable))
+    await postgres.start()
+  })
+
+  for (const mode of ['fast', 'immediate'] as const) {
+    test(`a stop, ${mode}`, async () => {
+      await postgres.stop(mode)
+      assert.equal((await ask(`${server.origin}/health`)).body, unhealthy(sentences.unreachable))
+      await postgres.start()
+    })
+  }
+
+  test('a restart between two probes goes unnoticed', async () => {
+    await postgres.stop()
+    await postgres.start()
+  })
+
+  test('an outage of many probes', async () => {
+    await postgres.stop()
+    for (let probe = 0; probe < 20; probe += 1) {
+      assert.equal((await ask(`${server.origin}/health`)).status, 503)
+    }
+    await postgres.start()
+  })
+})
+
+describe('the program', () => {
+  test('starts while the database is down, says so, and turns healthy with the first probe after it is up', async t => {
+    await postgres.stop()
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    const first = await server.event('unhealthy')
+    assert.equal(first['reason'], 'unreachable')
+    assert.equal(first['code'], 'ECONNREFUSED')
+    assert.equal(first['first'], true)
+    await postgres.start()
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+    assert.equal((await server.event('healthy'))['level'], 'info')
+  })
+
+  test('logs its version, the database without the password, the first result and where it listens', async t => {
+    const url = postgres.url.replace('postgres@', 'postgres:geheim@')
+    const server = await start(t, { DATABASE_URL: url })
+    await server.event('healthy')
+    const [started, listening, result] = server.events()
+    assert.match(String(started?.['version']), /^\d+\.\d+\.\d+$/)
+    assert.equal(started?.['database'], url.replace('geheim', '***'))
+    assert.equal(listening?.['message'], `listening on ${server.origin}/health`)
+    assert.equal(result?.['first'], true)
+    assert.doesNotMatch(server.output(), /geheim/)
+  })
+
+  test('logs changes and not probes', async t => {
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    await crowd(server.origin, 10, 20)
+    await postgres.stop()
+    await crowd(server.origin, 1, 10)
+    await postgres.start()
+    await crowd(server.origin, 10, 20)
+    const names = server.events().map(({ event }) => event)
+    assert.deepEqual(names, ['start', 'listening', 'healthy', 'unhealthy', 'healthy'])
+  })
+
+  test('takes nothing from the PG… variables that a URL does not say', async t => {
+    const server = await start(t, {
+      DATABASE_URL: postgres.url,
+      PGPORT: '1',
+      PGTARGETSESSIONATTRS: 'standby',
+      PGOPTIONS: 'x',
+    })
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+  })
+
+  const yours = process.env['TEST_DATABASE_URL'] ?? ''
+  const skip = yours === '' && 'TEST_DATABASE_URL names no database of yours'
+  test('is healthy on the database at TEST_DATABASE_URL', { skip }, async t => {
+    const server = await start(t, { DATABASE_URL: yours })
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+  })
+
+  test('serves from PGHOST and its kin', async t => {
+    const server = await start(t, { PGHOST: '127.0.0.1', PGPORT: `${postgres.port}`, PGUSER: 'postgres' })
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+  })
+
+  test('says nothing of the raw error to the caller, and no password to the log', async t => {
+    const server = await start(t, { DATABASE_URL: 'postgres://nobody:geheim@pg-health.invalid/nowhere' })
+    const { status, body } = await ask(`${server.origin}/health`)
+    assert.equal(status, 503)
+    assert.equal(body, unhealthy(sentences.unreachable))
+    assert.doesNotMatch(server.output(), /geheim/)
+  })
+
+  test('answers HEALTH_UNHEALTHY_STATUS when unhealthy', async t => {
+    const server = await start(t, {
+      DATABASE_URL: 'postgres://x@127.0.0.1:1/x',
+      HEALTH_UNHEALTHY_STATUS: '200',
+    })
+    const { status, body } = await ask(`${server.origin}/health`)
+    assert.equal(status, 200)
+    assert.equal(body, unhealthy(sentences.unreachable))
+  })
+
+  test('goes on answering when the reader of its output has gone', async t => {
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    await server.event('healthy')
+    server.child.stdout?.destroy()
+    server.child.stderr?.destroy()
+    await postgres.stop()
+    assert.equal((await ask(`${server.origin}/health`)).status, 503)
+    await postgres.start()
+    assert.equal((await ask(`${server.origin}/health`)).status, 200)
+  })
+
+  test('a promise that nobody holds costs a session and a line, not the process', async t => {
+    const stray = "setTimeout(() => Promise.reject(new Error('ge' + 'heim')), 1000)"
+    const program = [
+      '--import',
+      `data:text/javascript,${encodeURIComponent(stray)}`,
+      '--import',
+      'tsx',
+      'server.ts',
+    ]
+    const server = await startServer({ DATABASE_URL: postgres.url }, program)
+    t.after(() => server.stop('SIGKILL'))
+    await server.event('unhandled_rejection')
+    assert.equal((await ask(`${server.origin}/health`)).body, healthy)
+    assert.doesNotMatch(server.output(), /geheim/)
+  })
+
+  test('an exception that nobody catches ends it with 70, and the log has where, not what', async t => {
+    const stray = "setTimeout(() => { throw new Error('ge' + 'heim') }, 1000)"
+    const program = [
+      '--import',
+      `data:text/javascript,${encodeURIComponent(stray)}`,
+      '--import',
+      'tsx',
+      'server.ts',
+    ]
+    const server = await startServer({ DATABASE_URL: postgres.url }, program)
+    t.after(() => server.stop('SIGKILL'))
+    await server.event('uncaught_exception')
+    if (server.child.exitCode === null) await new Promise(resolve => server.child.once('exit', resolve))
+    assert.equal(server.child.exitCode, 70)
+    assert.doesNotMatch(server.output(), /geheim/)
+  })
+})
+
+describe('commands', () => {
+  const settings = { DATABASE_URL: 'postgres://u:geheim@127.0.0.1:1/x' }
+
+  test('--help names every exit code and setting, --version the version of package.json', async () => {
+    const { code, stdout } = await runServer(['--help'], {})
+    assert.equal(code, 0)
+    assert.match(stdout, /check \[URL\]/)
+    assert.match(stdout, /HEALTH_TIMEOUT_MS/)
+    assert.match((await runServer(['--version'], {})).stdout, /^pg-health \d+\.\d+\.\d+\n$/)
+  })
+
+  test('--check-config says that the settings are right, with the password masked', async () => {
+    const { code, stdout } = await runServer(['--check-config'], settings)
+    assert.equal(code, 0)
+    assert.match(stdout, /u:\*\*\*@127\.0\.0\.1:1\/x/)
+  })
+
+  test('a wrong setting ends the program before it listens: exit 78, every fault on a line, no secret', async () => {
+    for (const args of [[], ['--check-config']]) {
+      const wrong = { DATABASE_URL: 'postgres://u:ge/he@im@h/x', PORT: 'tcp://10.0.0.1:80', DRAIN_MS: '5s' }
+      const { code, stdout, stderr } = await runServer(args, wrong)
+      assert.equal(code, 78)
+      assert.equal(stdout, '')
+      const lines = stderr.trim().split('\n')
+      assert.deepEqual(lines.map(line => /^pg-health: (\w+) /.exec(line)?.[1]).sort(), [
+        'DATABASE_URL',
+        'DRAIN_MS',
+        'PORT',
+      ])
+      assert.doesNotMatch(stderr, /he@im|ge\/|10\.0/)
+    }
+  })
+
+  test('no database at all is a fault that says what to set', async () => {
+    const { code, stderr } = await runServer([], {})
+    assert.equal(code, 78)
+    assert.match(stderr, /DATABASE_URL.*npm run dev/)
+  })
+
+  test('an argument that is not understood: exit 64, and it is not repeated', async () => {
+    const { code, stderr } = await runServer([settings.DATABASE_URL], settings)
+    assert.equal(code, 64)
+    assert.doesNotMatch(stderr, /geheim/)
+  })
+
+  test('check says what a running server says: exit 0 when healthy, else 1; --quiet says nothing', async t => {
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    const port = new URL(server.origin).port
+    assert.deepEqual(await runServer(['check', `${server.origin}/health`], {}), {
+      code: 0,
+      stdout: '✓ API is healthy\n',
+      stderr: '',
+    })
+    assert.deepEqual(await runServer(['check', '--quiet'], { PORT: port }), {
+      code: 0,
+      stdout: '',
+      stderr: '',
+    })
+    await postgres.stop()
+    const down = await runServer(['check', '--timeout', '3000'], { PORT: port })
+    assert.deepEqual(down, { code: 1, stdout: '✗ API unhealthy: database unreachable\n', stderr: '' })
+    await postgres.start()
+    await server.stop()
+    const gone = await runServer(['check'], { PORT: port })
+    assert.equal(gone.code, 1)
+    assert.match(gone.stdout, /^✗ Health check failed: .*ECONNREFUSED/)
+  })
+})
