@@ -81,14 +81,15 @@ export function createHttp({ check, replies, now, maxConnections, onError }: Htt
     else checkAndSend(exchange)
   }
 
-  function checkAndSend(exchange: Exchange) {
-    check()
-      .then(({ verdict, waitMs }) => {
-        // The stop may have begun while the check ran.
-        if (refusing) exchange.response.shouldKeepAlive = false
-        send(exchange, replies[verdict.result], timingOf(verdict, waitMs))
-      })
-      .catch(error => fail(exchange, error))
+  async function checkAndSend(exchange: Exchange) {
+    try {
+      const { verdict, waitMs } = await check()
+      // The stop may have begun while the check ran.
+      if (refusing) exchange.response.shouldKeepAlive = false
+      send(exchange, replies[verdict.result], timingOf(verdict, waitMs))
+    } catch (error) {
+      fail(exchange, error)
+    }
   }
 
   /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */

@@ -78,18 +78,22 @@ export function createProbe<Verdict>({
     watch()
     // The check may take as long as its last request can wait. All of these came before whoever joins the
     // next check, so this one is over before any of those runs out of time: the next always gets its turn.
-    ask(last.deadline)
-      .then(
-        verdict => answer(waiters, verdict),
-        fault => {
-          for (const waiter of waiters) waiter.reject(fault)
-        },
-      )
-      .finally(() => {
-        running = undefined
-        unwatch()
-        begin()
-      })
+    ask(last.deadline).then(
+      verdict => {
+        answer(waiters, verdict)
+        end()
+      },
+      fault => {
+        for (const waiter of waiters) waiter.reject(fault)
+        end()
+      },
+    )
+  }
+
+  function end() {
+    running = undefined
+    unwatch()
+    begin()
   }
 
   function answer(waiters: readonly Waiter<Verdict>[], verdict: Verdict, checkBeganAt = beganAt) {
