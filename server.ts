@@ -5,7 +5,7 @@ import { userInfo } from 'node:os'
 import { readCommand, UsageError, usage } from './lib/command.ts'
 import { type Config, ConfigError, readAddress, readConfig, settingsHelp } from './lib/config.ts'
 import { createDatabase } from './lib/database.ts'
-import { codeOf } from './lib/failure.ts'
+import { codeOf, failure } from './lib/failure.ts'
 import { repliesOf, type Verdict } from './lib/health.ts'
 import { createHttp, type Http } from './lib/http.ts'
 import { createLifecycle } from './lib/lifecycle.ts'
@@ -57,7 +57,11 @@ async function serve(config: Config) {
       report(verdict)
       return verdict
     },
-    expired: () => ({ result: database.expiry() }),
+    expired: () => {
+      const verdict: Verdict = { result: database.expiry() }
+      report(verdict)
+      return verdict
+    },
     now,
     timeoutMs: config.timeoutMs,
   })
@@ -87,7 +91,7 @@ async function serve(config: Config) {
   // Malformed authentication messages escape the driver's own promises: only the session is lost.
   process.on('unhandledRejection', reason => {
     log('error', 'unhandled_rejection', 'the session with the database is thrown away', detailsOf(reason))
-    database.reset(new Error('Unhandled rejection', { cause: reason }))
+    database.reset(failure('CONNECTION_DESTROYED'))
   })
   process.on('uncaughtException', error => {
     log('error', 'uncaught_exception', 'internal error, exit 70', detailsOf(error))

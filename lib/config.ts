@@ -34,7 +34,7 @@ export class ConfigError extends Error {
   readonly faults: readonly string[]
 
   constructor(faults: readonly string[]) {
-    super(faults.join('\n'))
+    super(faults.join('; '))
     this.faults = faults
   }
 }
@@ -89,7 +89,12 @@ const own = {
     [1000, 86_400_000],
     'An older session is replaced',
   ),
-  slowMs: wholeMs('HEALTH_SLOW_MS', 100, [1, 60_000], 'A healthy check that takes longer is warned of'),
+  slowMs: wholeMs(
+    'HEALTH_SLOW_MS',
+    100,
+    [1, 60_000],
+    'A healthy check that takes longer is logged as a warning',
+  ),
   unhealthyStatus: {
     name: 'HEALTH_UNHEALTHY_STATUS',
     default: '503',
@@ -104,7 +109,7 @@ const own = {
     ['info', 'warn', 'error'],
     'info',
     'info',
-    'What is logged, and what is graver',
+    'The least severe level that is logged',
   ),
   logFormat: oneOf(
     'LOG_FORMAT',
@@ -125,13 +130,18 @@ export const settings: readonly Setting[] = [
   words('PGPASSWORD', '', 'a text', 'The password'),
   words('PGPASSWORD_FILE', '', 'a path', 'A file with the password, read again for each new session'),
   words('PGDATABASE', 'the user', 'a name', 'The database'),
-  words('PGSSLMODE', 'prefer', 'disable, prefer, require, verify-ca or verify-full', 'TLS, as in libpq'),
+  words(
+    'PGSSLMODE',
+    'prefer',
+    'disable, prefer, require, verify-ca or verify-full',
+    'TLS as in libpq, but prefer takes plain text only when the server has no TLS',
+  ),
   words('PGSSLROOTCERT', 'what Node trusts', 'a path, or system', 'Certificates (PEM) to trust'),
   ...Object.values(own),
 ]
 
 const noDatabase =
-  'DATABASE_URL must be set, or DATABASE_URL_FILE, or PGHOST and its kin; to try it without a database: npm run dev'
+  'DATABASE_URL must be set, or DATABASE_URL_FILE, or PGHOST and the other PG variables; to try it without a database: npm run dev'
 
 /**
  * Reads all settings. Throws ConfigError with every fault there is.

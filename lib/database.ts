@@ -1,6 +1,6 @@
 // Asks PostgreSQL one question at a time: which session gets it, when a new one is opened, when to give up.
-import { createLookup, type DialOptions } from './dial.ts'
-import { Expired, reasonOf } from './failure.ts'
+import { createLookup } from './dial.ts'
+import { Expired, failure, reasonOf } from './failure.ts'
 import type { Reason, Verdict } from './health.ts'
 import { openSession, type Session } from './session.ts'
 import type { Target } from './target.ts'
@@ -28,14 +28,16 @@ export interface Database {
   expiry(): Reason
   /** Throws the session away; the next check opens another. */
   reset(error: Error): void
-  /** Ends the session politely, whatever it is doing within half a second. */
+  /** Ends the session politely, within half a second, whatever it is doing. */
   close(): Promise<void>
 }
 
-/** A storm of requests costs a server that refuses or authenticates ten attempts a second, not thousands. */
+/** At most ten attempts a second reach a server that refuses, however many requests come. */
 const attemptSpacingMs = 100
 /** How long the server may take to close after our Terminate, before we do. */
 const goodbyeMs = 100
+/** What a session that stands gets at least: a request that comes late must not cost a good one its life. */
+const leastPatienceMs = 100
 /** How long `close` waits for a statement under way. */
 const closeMs = 500
 
@@ -43,32 +45,37 @@ const closeMs = 500
 export function createDatabase(options: DatabaseOptions): Database {
   const { now } = options
   const lookup = createLookup()
+  // Half, so that a second address gets its turn; whole, as net.connect throws on 1000.5.
+  const addressTimeoutMs = Math.floor(Math.min(options.timeoutMs, options.connectTimeoutMs) / 2)
   let session: Session | undefined
   let opening: Promise<Session> | undefined
-  let candidate: Session | undefined
+  let connecting: Session | undefined
   let attemptedAt = Number.NEGATIVE_INFINITY
   let closed = false
 
   return { ask, expiry, reset, close }
 
   async function ask(until: number): Promise<Verdict> {
-    if (session && now() - session.openedAt > options.sessionMaxAgeMs) await retire(session, goodbyeMs)
+    if (session && now() - session.openedAt > options.sessionMaxAgeMs) {
+      await retire(session, Math.min(goodbyeMs, until - now()))
+    }
     if (session?.alive()) {
       // Half the time for a session that may have been forgotten by a NAT; the rest is for a fresh one.
-      const verdict = await put(session, (now() + until) / 2)
+      const patienceMs = Math.max((until - now()) / 2, leastPatienceMs)
+      const verdict = await query(session, Math.min(now() + patienceMs, until))
       if (verdict.result === 'healthy' || verdict.result === 'bad_result') return verdict
     }
-    return askAnew(until)
+    return askOnNewSession(until)
   }
 
-  async function askAnew(until: number): Promise<Verdict> {
+  async function askOnNewSession(until: number): Promise<Verdict> {
     const beganAt = now()
     for (;;) {
       const own = opening === undefined
-      opening ??= open()
       try {
-        const fresh = await within(opening, until, 'connect_timeout')
-        return { ...(await put(fresh, until)), connectMs: now() - beganAt }
+        const fresh = await within(opening ?? open(), until, 'connect_timeout')
+        const connectMs = now() - beganAt
+        return { ...(await query(fresh, until)), connectMs }
       } catch (error) {
         // The failure of an attempt that began before this check says nothing about now: it makes its own.
         if (own || now() >= until) return { result: reasonOf(error), error, connectMs: now() - beganAt }
@@ -76,29 +83,29 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  /** Puts one statement; a session that does anything but answer it with 1 is thrown away. */
-  async function put(on: Session, until: number): Promise<Verdict> {
+  /** Sends one statement; a session that does anything but answer it with 1 is thrown away. */
+  async function query(asked: Session, until: number): Promise<Verdict> {
     const beganAt = now()
     try {
-      const value = await within(on.select(), until, 'timeout')
+      const value = await within(asked.select(), until, 'timeout')
       const queryMs = now() - beganAt
       if (value === 1) return { result: 'healthy', queryMs }
-      drop(on, new Error('Unexpected query result'))
+      drop(asked, new Error('Unexpected query result'))
       return { result: 'bad_result', queryMs }
     } catch (error) {
-      drop(on, error as Error)
+      drop(asked, error as Error)
       return { result: reasonOf(error), error, queryMs: now() - beganAt }
     }
   }
 
   /** One attempt to connect. It may outlive the check that began it: the next ones wait on it, too. */
   function open(): Promise<Session> {
-    const attempt = connect().finally(() => {
+    opening = connect().finally(() => {
       opening = undefined
     })
     // When every check that waited has answered, nobody holds its failure.
-    attempt.catch(() => {})
-    return attempt
+    opening.catch(() => {})
+    return opening
   }
 
   async function connect(): Promise<Session> {
@@ -107,17 +114,18 @@ export function createDatabase(options: DatabaseOptions): Database {
     if (closed) throw new Expired('connect_timeout')
     attemptedAt = now()
     const { rootCert, ...target } = options.readTarget()
-    const dialOptions: DialOptions = { lookup, rootCert, addressTimeoutMs: options.timeoutMs / 2 }
-    candidate = openSession(target, dialOptions, attemptedAt)
+    if (session) drop(session, failure('CONNECTION_CLOSED'))
+    const fresh = openSession(target, { lookup, rootCert, addressTimeoutMs }, attemptedAt)
+    connecting = fresh
     try {
-      await within(candidate.ready, attemptedAt + options.connectTimeoutMs, 'connect_timeout')
-      session = candidate
-      return candidate
+      await within(fresh.ready, attemptedAt + options.connectTimeoutMs, 'connect_timeout')
+      session = fresh
+      return fresh
     } catch (error) {
-      candidate.destroy(error as Error)
+      fresh.destroy(error as Error)
       throw error
     } finally {
-      candidate = undefined
+      connecting = undefined
     }
   }
 
@@ -149,13 +157,13 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   function reset(error: Error) {
-    candidate?.destroy(error)
+    connecting?.destroy(error)
     if (session) drop(session, error)
   }
 
   async function close() {
     closed = true
-    candidate?.destroy(new Expired('connect_timeout'))
+    connecting?.destroy(new Expired('connect_timeout'))
     if (session) await retire(session, closeMs)
   }
 }

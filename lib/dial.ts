@@ -2,7 +2,7 @@
 import { lookup as resolve } from 'node:dns'
 import net from 'node:net'
 import tls from 'node:tls'
-import { codeOf, failure, TlsFailure } from './failure.ts'
+import { failure, reasonOf, TlsFailure } from './failure.ts'
 import type { Target } from './target.ts'
 
 /** A socket on its way: `destroy` ends it whatever stage it has reached. */
@@ -50,7 +50,8 @@ export function dial(target: Target, options: DialOptions): Dialing {
     socket = tls.connect({ socket: raw, ...trustOf(target, options.rootCert) })
     socket.on('error', ignore)
     await event(socket, 'secureConnect').catch(error => {
-      throw isLoss(error) ? error : new TlsFailure(error)
+      // A lost connection, or our own giving up, is no fault of certificates: those have no other name.
+      throw reasonOf(error) === 'unknown' ? new TlsFailure(error) : error
     })
     return socket
   }
@@ -118,15 +119,13 @@ interface LookupResult {
 /** Resolves with the event's argument; rejects when the socket fails, or closes, first. */
 function event(socket: net.Socket, name: 'connect' | 'data' | 'secureConnect'): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    socket.once(name, resolve)
-    socket.once('error', reject)
-    socket.once('close', () => reject(failure('CONNECTION_CLOSED')))
+    const close = () => reject(failure('CONNECTION_CLOSED'))
+    socket.once('error', reject).once('close', close)
+    socket.once(name, argument => {
+      socket.off('error', reject).off('close', close)
+      resolve(argument)
+    })
   })
-}
-
-/** The connection went away during the handshake: no fault of certificates. */
-function isLoss(error: unknown): boolean {
-  return ['CONNECTION_CLOSED', 'ECONNRESET', 'EPIPE'].includes(codeOf(error) ?? '')
 }
 
 /** The driver removes its listeners when a socket closes; an error after that must not kill the process. */

@@ -16,11 +16,11 @@ export interface HttpOptions {
 }
 
 export interface Http {
-  /** Starts to listen; resolves with the port, rejects with the system's error (EADDRINUSE, EACCES, …). */
+  /** Starts listening; resolves with the port, rejects with the system's error (EADDRINUSE, EACCES, …). */
   listen(options: ListenOptions): Promise<number>
   /** From now on /health answers "stopping" without a check, and every answer closes its connection. */
   refuse(): void
-  /** Stops to listen, gives what is in flight `graceMs`, then cuts what is left; resolves when all is closed. */
+  /** Stops listening, gives what is in flight `graceMs`, then cuts what is left; resolves when all is closed. */
   close(graceMs: number): Promise<void>
 }
 
@@ -95,7 +95,7 @@ export function createHttp({ check, replies, now, maxConnections, onError }: Htt
   /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */
   function send({ request, response, arrivedAt }: Exchange, reply: Reply, timing = '') {
     const totalMs = now() - arrivedAt
-    // A path that is not found is not found by OPTIONS, too.
+    // A path that is not found is not found by OPTIONS either.
     const bodiless = request.method === 'OPTIONS' && reply !== notFound
     const body = bodiless ? '' : reply.body
     const headers = [
@@ -111,6 +111,7 @@ export function createHttp({ check, replies, now, maxConnections, onError }: Htt
       `${timing}total;dur=${decimals(totalMs)}`,
     ]
     if (bodiless || reply === methodNotAllowed) headers.push('allow', 'GET, HEAD, OPTIONS')
+    // Whoever asks for something else may be about to send something else: an upload, an attack.
     if (reply === notFound || reply === methodNotAllowed) response.shouldKeepAlive = false
     response.writeHead(reply.status, headers)
     response.end(body)

@@ -1,4 +1,5 @@
 // The order of a stop: say no, wait to be believed, finish, let go.
+import { codeOf } from './failure.ts'
 import type { Log } from './log.ts'
 
 /** What a stop does, in this order. */
@@ -70,8 +71,8 @@ export function createLifecycle({
     log('info', 'stopped', 'stopped')
   }
 
-  function failed() {
-    log('error', 'stop_failed', 'a step of the stop failed, exit 1')
+  function failed(error: unknown) {
+    log('error', 'stop_failed', 'a step of the stop failed, exit 1', { code: codeOf(error) })
     exit(1)
   }
 

@@ -2,9 +2,9 @@
 
 /** What the probe needs; the clock is an argument, so that only monotonic time decides. */
 export interface ProbeOptions<Verdict> {
-  /** Runs one check. Settles by `until` (milliseconds of `now`), give or take the event loop. */
+  /** Runs one check. Settles by `until` (milliseconds of `now`), give or take the event loop; never throws. */
   readonly ask: (until: number) => Promise<Verdict>
-  /** What a request is told whose own time is up while `ask` is still at work for later ones. */
+  /** What requests are told whose own time is up while `ask` is still at work for later ones. */
   readonly expired: () => Verdict
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -38,6 +38,8 @@ interface Waiter<Verdict> {
 
 /** An answer is still to be written when the time is up: it is decided this much earlier (milliseconds). */
 const reserveMs = 5
+/** The check itself ends this much before that: its own verdict knows more than `expired` (milliseconds). */
+const headStartMs = 2
 
 /** Makes a probe; it is idle, without a timer, whenever nobody waits. */
 export function createProbe<Verdict>({
@@ -78,7 +80,7 @@ export function createProbe<Verdict>({
     watch()
     // The check may take as long as its last request can wait. All of these came before whoever joins the
     // next check, so this one is over before any of those runs out of time: the next always gets its turn.
-    ask(last.deadline).then(
+    ask(last.deadline - headStartMs).then(
       verdict => {
         answer(waiters, verdict)
         end()
@@ -118,9 +120,13 @@ export function createProbe<Verdict>({
   function expire() {
     const time = now()
     const isDue = (waiter: Waiter<Verdict>) => isWaiting(waiter) && waiter.deadline <= time
-    answer(running?.filter(isDue) ?? [], expired())
-    answer(next.filter(isDue), expired(), time)
-    next = next.filter(isWaiting)
+    const [late, lateNext] = [running?.filter(isDue) ?? [], next.filter(isDue)]
+    if (late.length + lateNext.length > 0) {
+      const verdict = expired()
+      answer(late, verdict)
+      answer(lateNext, verdict, time)
+      next = next.filter(isWaiting)
+    }
     unwatch()
     watch()
   }

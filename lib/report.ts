@@ -1,4 +1,5 @@
 // Turns the verdicts of thousands of checks into the few events that are worth a line.
+import { ConfigError } from './config.ts'
 import { codeOf } from './failure.ts'
 import { type Reason, sentences, type Verdict } from './health.ts'
 import type { Log } from './log.ts'
@@ -46,7 +47,9 @@ export function createReport({ log, now, slowMs }: ReportOptions): (verdict: Ver
 
   function observeUnhealthy(reason: Reason, verdict: Verdict) {
     const code = codeOf(verdict.error)
-    const words = `${sentences[reason]}${code ? ` (${code})` : ''}`
+    // Settings that are read again may have gone bad: their faults hold no secret, and are all there is to say.
+    const detail = verdict.error instanceof ConfigError ? verdict.error.message : code
+    const words = `${sentences[reason]}${detail ? ` (${detail})` : ''}`
     const fields = { reason, ...(code ? { code } : {}), ...durationsOf(verdict) }
     if (healthy !== false) {
       const change = turn(false)

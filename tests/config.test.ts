@@ -127,7 +127,7 @@ test('readConfig() names every fault at once', () => {
     faults.map(fault => fault.split(/\W/)[0]),
     ['DATABASE_URL', 'PORT', 'DRAIN_MS'],
   )
-  assert.equal(message, faults.join('\n'))
+  assert.equal(message, faults.join('; '))
 })
 
 test('readConfig() takes the URL when the variables of libpq are set, too', () => {

@@ -148,15 +148,32 @@ describe('database.ask() on a session', () => {
   })
 
   test('leaves no named statement and asks for no types: SELECT 1 is all the server sees', async t => {
-    const { ask } = await openBehindProxy(t)
+    const { ask, proxy } = await openBehindProxy(t)
     for (let check = 0; check < 5; check += 1) await ask()
-    const query = await administer(
-      sql => sql`select query from pg_stat_activity where application_name = 'pg-health'`,
-    )
-    assert.deepEqual(
-      query.map(({ query }) => query),
-      ['SELECT 1'],
-    )
+    assert.deepEqual(new Set(proxy.statements.map(({ text }) => text)), new Set(['SELECT 1']))
+    assert.equal(proxy.statements.length, 6)
+  })
+
+  test('tells the time of the connect from that of the statement', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    proxy.delay(50)
+    const { connectMs = 0, queryMs = 0, tookMs } = await ask()
+    assert.ok(connectMs >= 99 && queryMs >= 49, `${connectMs} ms and ${queryMs} ms`)
+    assert.ok(connectMs + queryMs <= tookMs, `${connectMs} ms and ${queryMs} ms in ${tookMs} ms`)
+  })
+
+  test('is opened whatever the deadline: half of an odd one is no whole number', async t => {
+    assert.equal((await openDatabase(t, server.url, { timeoutMs: 2_001 }).ask()).result, 'healthy')
+  })
+
+  test('that is reset by us while a check waits on it is replaced within that check', async t => {
+    const { ask, database, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.stallOpen()
+    const asked = ask()
+    await new Promise(setImmediate)
+    database.reset(new Error('ours'))
+    assert.equal((await asked).result, 'healthy')
   })
 
   test('is opened with what the target says now: a rotated password is picked up', async t => {
@@ -293,7 +310,7 @@ describe('database.ask() names what is wrong', () => {
   })
 
   test('a full server: pool_exhausted, and healthy as soon as there is room', async t => {
-    const { ask } = openDatabase(t, as('postgres').replace('?', ''))
+    const { ask } = openDatabase(t, server.url)
     const crowd: postgres.Sql[] = []
     t.after(() => Promise.all(crowd.map(sql => sql.end())))
     for (let room = true; room; ) {

@@ -9,7 +9,7 @@ import { after, before, describe, type TestContext, test } from 'node:test'
 import postgres from 'postgres'
 import { createDatabase } from '../lib/database.ts'
 import { createLookup } from '../lib/dial.ts'
-import { codeOf } from '../lib/failure.ts'
+import { codeOf, failure } from '../lib/failure.ts'
 import { readUrl } from '../lib/target.ts'
 import { type Certified, createRoot, sign } from './support/certificates.ts'
 import { openPostgres, type Postgres } from './support/postgres.ts'
@@ -177,6 +177,20 @@ describe('the answer to SSLRequest', () => {
     t.after(() => peer.close())
     const { port } = peer.address() as AddressInfo
     assert.match(await check(t, `postgres://x@127.0.0.1:${port}/x?sslmode=require`), /^tls ERR_SSL_/)
+  })
+
+  test('yes, and then silence: connect_timeout, or what we said when we gave it up', async t => {
+    const { url } = await openAnswering(t, 'S')
+    const reading = readUrl(url('require'), 'DATABASE_URL', '')
+    assert.ok('target' in reading)
+    const target = { ...reading.target, rootCert: undefined }
+    const limits = { timeoutMs: 300, connectTimeoutMs: 300, sessionMaxAgeMs: 60_000 }
+    const database = createDatabase({ readTarget: () => target, ...limits, now })
+    t.after(() => database.close())
+    assert.equal((await database.ask(now() + 5_000)).result, 'connect_timeout')
+    const asked = database.ask(now() + 5_000)
+    setTimeout(() => database.reset(failure('CONNECTION_DESTROYED')), 200)
+    assert.equal((await asked).result, 'connection_lost')
   })
 
   test('a web server: connection_lost', async t => {

@@ -18,10 +18,10 @@ const imports: Record<string, readonly string[]> = {
   command: ['node:util'],
   // Everything below does something; what it does it with comes from server.ts.
   log: [],
-  report: ['failure', 'health', 'log'],
+  report: ['config', 'failure', 'health', 'log'],
   probe: [],
   http: ['health', 'node:http', 'node:net'],
-  lifecycle: ['log'],
+  lifecycle: ['failure', 'log'],
   client: ['node:http', 'node:https'],
   // PostgreSQL; nothing above knows of it.
   dial: ['failure', 'target', 'node:dns', 'node:net', 'node:tls'],

@@ -1,6 +1,7 @@
 // Which of ten thousand verdicts are worth a line.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { ConfigError } from '../lib/config.ts'
 import type { Verdict } from '../lib/health.ts'
 import { createReport } from '../lib/report.ts'
 
@@ -145,4 +146,10 @@ test('createReport() never logs what an error says: no password, host or user, w
   assert.equal(events.length, 5)
   assert.doesNotMatch(JSON.stringify(events), /hunter2|internal|10\.1\.2\.3|app/)
   assert.match(JSON.stringify(events), /ERR_INVALID_URL/)
+})
+
+test('createReport() says what is wrong with settings that went bad while they were read again', () => {
+  const error = new ConfigError(['PGPASSWORD_FILE names an empty file'])
+  const [event] = stage().after(1, { result: 'unknown', error })
+  assert.equal(event?.[2], 'unhealthy: database error (PGPASSWORD_FILE names an empty file) (first result)')
 })

@@ -139,7 +139,6 @@ function pass(
     else setTimeout(forward, ms)
   })
   from.on('end', () => to.end())
-  if (link.stalled) from.pause()
 }
 
 /** Follows one connection's plain-text messages. Start-up ends with the server's first ReadyForQuery. */
@@ -152,10 +151,11 @@ function createRecorder(connection: number, statements: Statement[]) {
   return {
     fromClient(chunk: Buffer) {
       for (const { type, body } of client(chunk, started)) {
-        if (type !== 'Q') continue
+        // Passwords and the goodbye; anything else but Q would be a statement of another kind.
+        if (type === 'p' || type === 'X') continue
         open = {
           connection,
-          text: body.toString('utf8', 0, body.length - 1),
+          text: type === 'Q' ? body.toString('utf8', 0, body.length - 1) : `message ${type}`,
           beganAt: performance.now(),
           endedAt: undefined,
           answered: false,
