@@ -10,6 +10,7 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { type Dialing, type DialOptions, dial } from './dial.ts'
 import { failure } from './failure.ts'
+import { createGuard, type Guard } from './guard.ts'
 import type { Target } from './target.ts'
 
 export interface Session {
@@ -32,17 +33,15 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
   const dialing = dial(target, dialOptions)
   const sql = driverOf(target, dialing)
   let socket: Socket | undefined
-  let fatal: Error | undefined
+  const guard = createGuard()
   let abort: (error: Error) => void = () => {}
   return { openedAt, ready: open(), alive, select, destroy: dialing.destroy, end: () => sql.end() }
 
   async function open() {
     socket = await dialing.connected
-    socket.on('data', chunk => {
-      fatal ??= fatalOf(chunk)
-    })
+    guardSocket(socket, guard)
     // The driver takes the socket a moment later, and does not notice one that was closed by then.
-    socket.once('close', () => abort(fatal ?? failure('CONNECTION_CLOSED')))
+    socket.once('close', () => abort(guard.fatal() ?? failure('CONNECTION_CLOSED')))
     // Warms the session: a check puts its own statement, so none takes credit for one sent before it began.
     await select()
   }
@@ -54,27 +53,29 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
   function select(): Promise<unknown> {
     return new Promise((resolve, reject) => {
       abort = reject
+      guard.expectAnswer()
       // One message, no named statement: safe behind transaction poolers. `sql.unsafe` leaks 100 bytes a failure.
       const rows = sql`SELECT 1`.simple().values()
       rows.then(
         ([row, ...surplus]) => resolve(surplus.length === 0 && row?.length === 1 ? row[0] : undefined),
-        error => reject(fatal ?? error),
+        error => reject(guard.fatal() ?? error),
       )
     })
   }
 }
 
-/**
- * The server's last words, when a chunk begins with them. The driver keeps a FATAL to itself (its query fails
- * with CONNECTION_CLOSED), and it tells a full pooler or a shutdown from a lost connection.
- */
-function fatalOf(chunk: Buffer): Error | undefined {
-  if (chunk[0] !== 0x45) return undefined
-  // ErrorResponse: type, length, then fields, each a letter and a text that ends with NUL.
-  const fields = chunk.toString('utf8', 5).split('\0')
-  const field = (letter: string) => fields.find(text => text.startsWith(letter))?.slice(1)
-  const severity = field('V') ?? field('S')
-  return severity === 'FATAL' || severity === 'PANIC' ? failure(field('C') ?? '', field('M')) : undefined
+/** Has every chunk read by `guard` before it goes on to whoever listens: the driver. */
+function guardSocket(socket: Socket, guard: Guard) {
+  // PostgreSQL does not speak first.
+  if (socket.readableLength > 0) socket.destroy(failure('08P01'))
+  const push = socket.push
+  socket.push = (chunk, ...rest) => {
+    // Null is the end.
+    const wrong = chunk === null ? undefined : guard.read(chunk)
+    if (wrong === undefined) return push.call(socket, chunk, ...rest)
+    socket.destroy(wrong)
+    return false
+  }
 }
 
 /** The driver with every option given: what is left out it reads from PG… variables or fills with a pool's default. */

@@ -7,7 +7,7 @@ import postgres from 'postgres'
 import { createDatabase, type DatabaseOptions } from '../lib/database.ts'
 import type { Verdict } from '../lib/health.ts'
 import { readUrl } from '../lib/target.ts'
-import { error, fatal, openPeer, row, type Scenario, silence, welcome } from './support/peer.ts'
+import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from './support/peer.ts'
 import { openPostgres, type Postgres } from './support/postgres.ts'
 import { openProxy } from './support/proxy.ts'
 
@@ -370,6 +370,12 @@ describe('database.ask() names what is wrong', () => {
     assert.equal(connections, 3)
   })
 
+  test('an answer that comes before it is asked for is not believed', async t => {
+    const ahead = { startup: welcome, statement: () => Buffer.concat([row('1'), row('1')]) }
+    const { ask } = await openAtPeer(t, ahead)
+    assert.equal((await ask(500)).result, 'connection_lost')
+  })
+
   const lies: [name: string, result: string, scenario: Scenario][] = [
     [
       'SELECT 1 that returns 2',
@@ -395,6 +401,29 @@ describe('database.ask() names what is wrong', () => {
       'an error nobody has heard of',
       'unknown',
       { startup: fatal('XX999', 'whatever'), statement: () => silence },
+    ],
+    [
+      'a COPY response, which would end the driver and us',
+      'connection_lost',
+      { startup: message('G', Buffer.alloc(3)), statement: () => silence },
+    ],
+    [
+      'a row description without an end, which would keep the driver busy for ever',
+      'connection_lost',
+      {
+        startup: welcome,
+        statement: () => message('T', Buffer.from([0, 1, ...Buffer.alloc(30, 0x61)])),
+      },
+    ],
+    [
+      'a web server',
+      'connection_lost',
+      { startup: Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), statement: () => silence },
+    ],
+    [
+      'a server that wants GSSAPI',
+      'auth_failed',
+      { startup: message('R', Buffer.from([0, 0, 0, 7])), statement: () => silence },
     ],
     [
       'a statement that is cancelled on every session',

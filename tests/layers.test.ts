@@ -25,7 +25,8 @@ const imports: Record<string, readonly string[]> = {
   client: ['node:http', 'node:https'],
   // PostgreSQL; nothing above knows of it.
   dial: ['failure', 'target', 'node:dns', 'node:net', 'node:tls'],
-  session: ['dial', 'failure', 'target', 'node:net', 'postgres'],
+  guard: ['failure'],
+  session: ['guard', 'dial', 'failure', 'target', 'node:net', 'postgres'],
   database: ['dial', 'failure', 'health', 'session', 'target'],
 }
 

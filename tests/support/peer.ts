@@ -8,13 +8,13 @@ export interface Scenario {
   readonly statement: (index: number) => Buffer
 }
 
-function message(type: string, body: Buffer): Buffer {
+export function message(type: string, body: Buffer): Buffer {
   const head = Buffer.alloc(5, type)
   head.writeInt32BE(body.length + 4, 1)
   return Buffer.concat([head, body])
 }
 
-const ready = message('Z', Buffer.from('I'))
+export const ready = message('Z', Buffer.from('I'))
 /** AuthenticationOk and ReadyForQuery. */
 export const welcome = Buffer.concat([message('R', Buffer.alloc(4)), ready])
 export const silence = Buffer.alloc(0)
