@@ -241,6 +241,21 @@ describe('createHttp()', { concurrency: true }, () => {
     }
   })
 
+  test('createHttp() lets a hundred requests wait on a connection, and closes one that sends more', async t => {
+    const { check, answer } = held()
+    const { connect, ask } = await serve(t, { check })
+    const patient = await connect()
+    const flood = await connect()
+    const request = 'GET /health HTTP/1.1\r\nHost: h\r\n\r\n'
+    patient.socket.write(request.repeat(100))
+    flood.socket.write(request.repeat(200))
+    await flood.closed
+    assert.equal(flood.received(), '')
+    assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
+    answer({ result: 'healthy' })
+    for (let request = 0; request < 100; request += 1) assert.equal((await patient.reply()).status, 200)
+  })
+
   test('createHttp() answers three pipelined requests, in their order', async t => {
     let checks = 0
     const check: Check = async () => {
