@@ -1,6 +1,6 @@
 // Reads the settings: all of them, once, or an error naming each fault.
 import { isIP } from 'node:net'
-import { maskedUrlOf, type Reading, readUrl, readVariables, type Target } from './target.ts'
+import { type Environment, maskedUrlOf, type Reading, readUrl, readVariables, type Target } from './target.ts'
 
 /** A target, and the root certificate it names: its text, not its path. */
 export type CertifiedTarget = Target & { readonly rootCert: string | undefined }
@@ -48,9 +48,6 @@ export interface Setting {
   readonly accepts: string
   readonly meaning: string
 }
-
-/** The environment, or a part of it. An empty variable counts as unset. */
-export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Gives the text of a file, or throws an error with a `code`. */
 export type ReadFile = (path: string) => string
@@ -219,7 +216,7 @@ function readDatabase(env: Environment, readFile: ReadFile, osUser: string): Fou
   function readPlace(): Reading {
     const url = readSecret('DATABASE_URL')
     // A newline at the end is what is left of `echo`; none can be part of a URL.
-    if (url) return readUrl(url.text.replace(/[\r\n]+$/, ''), url.setting, osUser)
+    if (url) return readUrl(url.text.replace(/[\r\n]+$/, ''), url.setting, osUser, env)
     if (faults.length > 0) return { faults: [] }
     if (!settings.some(({ name }) => name.startsWith('PG') && env[name])) return { faults: [noDatabase] }
     return readVariables({ ...env, PGPASSWORD: readSecret('PGPASSWORD')?.text }, osUser)

@@ -29,6 +29,9 @@ export type Reading =
   | { readonly target: Target; readonly leftOut: readonly string[] }
   | { readonly faults: readonly string[] }
 
+/** Variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>
+
 /** What a target is made of: libpq's parameters, and its variables for them. */
 const variables = new Map([
   ['host', 'PGHOST'],
@@ -59,8 +62,9 @@ const scheme = /^postgres(ql)?:\/\//i
  *
  * @param setting where the URL comes from, for the faults.
  * @param osUser who PostgreSQL's user is when the URL names none, as in libpq; the database defaults to the user.
+ * @param env of which PGSSLMODE and PGSSLROOTCERT count where the URL does not say.
  */
-export function readUrl(url: string, setting: string, osUser: string): Reading {
+export function readUrl(url: string, setting: string, osUser: string, env: Environment = {}): Reading {
   const rest = url.replace(scheme, '')
   // No host holds an @, so the last one ends the password, whatever else is in it.
   const at = rest.lastIndexOf('@')
@@ -81,7 +85,17 @@ export function readUrl(url: string, setting: string, osUser: string): Reading {
   if (bracketed && !isIPv6(parts.get('host') ?? '')) fault('holds no IPv6 address in its brackets')
   if (database.includes('/')) fault('names a database with a /: percent-encode it as %2F')
   const leftOut = readQuery(query)
-  return finish(parts, part => `${setting}: ${part}`, osUser, faults, leftOut)
+  const inherited = inheritTls()
+  const called = (part: string) => inherited.get(part) ?? `${setting}: ${part}`
+  return finish(parts, called, osUser, faults, leftOut)
+
+  /** As in libpq, who demands TLS in the environment means this URL, too; silently going without would be wrong. */
+  function inheritTls(): ReadonlyMap<string, string> {
+    const absent = [...variables].filter(([part]) => part.startsWith('ssl') && !parts.has(part))
+    const set = absent.filter(([, variable]) => env[variable])
+    for (const [part, variable] of set) parts.set(part, env[variable] ?? '')
+    return new Map(set)
+  }
 
   function fault(text: string) {
     faults.push(`${setting} ${text}`)
@@ -103,7 +117,8 @@ export function readUrl(url: string, setting: string, osUser: string): Reading {
       // `localhost` beside a socket directory is a placeholder in the URLs of Cloud SQL and Prisma.
       const replaces = name === 'host' && /^(\/|%2f)/i.test(value ?? '')
       if (value === undefined) fault('has a parameter without a value')
-      else if (!known && !foreign.includes(name)) fault(`sets ${shown}, which is not known here`)
+      else if (!known && !foreign.includes(name))
+        fault(`sets ${shown}, which is not one of ${parameters.join(', ')}`)
       else if (seen.has(name) || (parts.has(name) && !replaces)) fault(`sets ${name} twice`)
       else if (known) put(name, value)
       seen.add(name)
@@ -119,7 +134,7 @@ export function readUrl(url: string, setting: string, osUser: string): Reading {
  * @param env of which PGHOST PGPORT PGUSER PGPASSWORD PGDATABASE PGSSLMODE PGSSLROOTCERT are read.
  * @param osUser as for readUrl.
  */
-export function readVariables(env: Readonly<Record<string, string | undefined>>, osUser: string): Reading {
+export function readVariables(env: Environment, osUser: string): Reading {
   const parts = new Map<string, string>()
   for (const [part, variable] of variables) {
     const value = env[variable]

@@ -2,14 +2,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import {
-  ConfigError,
-  type Environment,
-  readAddress,
-  readConfig,
-  settings,
-  settingsHelp,
-} from '../lib/config.ts'
+import { ConfigError, readAddress, readConfig, settings, settingsHelp } from '../lib/config.ts'
+import type { Environment } from '../lib/target.ts'
 
 const DATABASE_URL = 'postgres://app:secret@db.example/shop'
 const pem = '-----BEGIN CERTIFICATE-----\n'

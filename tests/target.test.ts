@@ -189,7 +189,7 @@ const refused: [title: string, url: string, expected: RegExp][] = [
   [
     'an unknown parameter',
     'postgres://app:secret@db.example/shop?max=5',
-    /sets parameter max, which is not known/,
+    /sets parameter max, which is not one of host, port,/,
   ],
   ['ssl=true', 'postgres://app:secret@db.example/shop?ssl=true', /parameter ssl,/],
   ['a parameter called __proto__', 'postgres://app@db.example/?__proto__=x', /parameter __proto__,/],
@@ -215,6 +215,18 @@ test('readUrl() names every fault at once, and the setting in each', () => {
   const faults = faultsOf(reading).split('\n')
   assert.equal(faults.length, 5)
   for (const fault of faults) assert.match(fault, /^DATABASE_URL_FILE\b/)
+})
+
+test('readUrl() takes TLS from the environment where the URL does not say, as libpq does, and nothing else', () => {
+  const env = { PGSSLMODE: 'verify-full', PGSSLROOTCERT: '/ca.pem', PGPORT: '1', PGPASSWORD: 'x' }
+  const of = (url: string) => targetOf(readUrl(url, 'DATABASE_URL', 'osuser', env))
+  const { tls, rootCertFile, port, password } = of('postgres://db/shop')
+  assert.deepEqual([tls, rootCertFile, port, password], ['verify-full', '/ca.pem', 5432, ''])
+  assert.equal(of('postgres://db/shop?sslmode=disable').tls, 'disable')
+  assert.match(
+    faultsOf(readUrl('postgres://db/shop', 'DATABASE_URL', 'osuser', { PGSSLMODE: 'bogus' })),
+    /^PGSSLMODE must be one of/,
+  )
 })
 
 test('readUrl() refuses to connect as nobody', () => {
