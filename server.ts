@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Puts the parts together; the only file that touches `process`.
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { readCommand, UsageError, usage } from './lib/command.ts'
 import { type Config, ConfigError, readAddress, readConfig, settingsHelp } from './lib/config.ts'
@@ -36,7 +36,7 @@ async function run(args: readonly string[]) {
   if (command.name === 'help') print(`${usage}\n${settingsHelp()}`)
   else if (command.name === 'version') print(`pg-health ${version()}\n`)
   else if (command.name === 'check') await check(command.url, command.timeoutMs, command.quiet)
-  else if (command.name === 'check-config') print(`The settings are right: ${config().database}\n`)
+  else if (command.name === 'check-config') checkConfig(config())
   else await serve(config())
 }
 
@@ -124,6 +124,11 @@ async function listen(http: Http, { host, port }: Config, log: Log): Promise<str
   }
 }
 
+function checkConfig({ database, leftOut }: Config) {
+  print(`The settings are right: ${database}\n`)
+  if (leftOut.length > 0) print(`Left out of the database URL: ${leftOut.join(', ')}\n`)
+}
+
 async function check(url: URL | undefined, timeoutMs: number, quiet: boolean) {
   const { askServer } = await import('./lib/client.ts')
   const { healthy, line } = await askServer(url ?? defaultUrl(), timeoutMs)
@@ -140,7 +145,13 @@ function defaultUrl(): URL {
 }
 
 function config(): Config {
-  return readConfig(environment, path => readFileSync(path, 'utf8'), osUser())
+  return readConfig(environment, readTextFile, osUser())
+}
+
+/** A FIFO or a device could keep the whole program waiting, or never end. */
+function readTextFile(path: string): string {
+  if (!statSync(path).isFile()) throw failure('NOT_A_FILE')
+  return readFileSync(path, 'utf8')
 }
 
 /** libpq's default for the role; a container may run under a number that has no name. */
@@ -165,7 +176,8 @@ function version(): string {
 function maxConnections(): number {
   try {
     const limit = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
-    return Math.max(1, Math.min(8_000, Number(limit ?? 8_000) - 64))
+    const descriptors = Number(limit ?? 16_000)
+    return Math.min(8_000, descriptors - Math.min(64, Math.floor(descriptors / 2)))
   } catch {
     return 8_000
   }

@@ -22,6 +22,7 @@ export async function askServer(url: URL, timeoutMs: number): Promise<Finding> {
     const { status, body } = await get(url, AbortSignal.timeout(timeoutMs))
     const answer = parse(body)
     if (status === 200 && answer.status === 'healthy') return { healthy: true, line: '✓ API is healthy' }
+    if (status === 200 && answer.status === 'alive') return { healthy: true, line: '✓ API is alive' }
     if (answer.status === 'unhealthy') {
       return { healthy: false, line: `✗ API unhealthy: ${printable(answer.error)}` }
     }
@@ -53,6 +54,11 @@ function get(url: URL, signal: AbortSignal): Promise<{ status: number; body: str
       response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
     })
     request.on('error', reject)
+    // 101, which nobody asked for, is no answer.
+    request.on('upgrade', (_response, socket) => {
+      socket.destroy()
+      reject(new Error('the server switches protocols'))
+    })
     request.end()
   })
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
-import net from 'node:net'
+import net, { type AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { askServer } from '../lib/client.ts'
 
@@ -163,3 +163,21 @@ function trickle(response: ServerResponse) {
   const timer = setInterval(() => response.write(' '), 5)
   response.on('close', () => clearInterval(timer))
 }
+
+test('askServer() fails when the server switches protocols unasked', async t => {
+  const peer = net.createServer(socket => {
+    socket.on('error', () => {}).once('data', () => socket.write('HTTP/1.1 101 Switching Protocols\r\n\r\n'))
+    t.after(() => socket.destroy())
+  })
+  await once(peer.listen(0, '127.0.0.1'), 'listening')
+  t.after(() => peer.close())
+  const { port } = peer.address() as AddressInfo
+  const { healthy, line } = await askServer(new URL(`http://127.0.0.1:${port}/`), 2_000)
+  assert.equal(healthy, false)
+  assert.match(line, /^✗ Health check failed: /)
+})
+
+test('askServer() takes /livez for what it is', async t => {
+  const url = await serve(t, (_, response) => response.end('{"status": "alive"}'))
+  assert.deepEqual(await askServer(url, patienceMs), { healthy: true, line: '✓ API is alive' })
+})

@@ -217,7 +217,7 @@ describe('the program', () => {
     assert.deepEqual(names, ['start', 'listening', 'healthy', 'unhealthy', 'healthy'])
   })
 
-  test('takes nothing from the PG… variables that a URL does not say', async t => {
+  test('takes nothing but TLS from PG… variables that stand beside a URL', async t => {
     const server = await start(t, {
       DATABASE_URL: postgres.url,
       PGPORT: '1',
@@ -326,6 +326,12 @@ describe('commands', () => {
       ])
       assert.doesNotMatch(stderr, /he@im|ge\/|10\.0/)
     }
+  })
+
+  test('a file that is no file is a fault, not a wait: a FIFO would keep the program for ever', async () => {
+    const { code, stderr } = await runServer(['--check-config'], { DATABASE_URL_FILE: '/dev/zero' })
+    assert.equal(code, 78)
+    assert.equal(stderr, 'pg-health: DATABASE_URL_FILE names a file that cannot be read (NOT_A_FILE)\n')
   })
 
   test('no database at all is a fault that says what to set', async () => {
