@@ -180,7 +180,7 @@ describe('createHttp()', { concurrency: true }, () => {
   })
 
   const timings: [Verdict, waitMs: number, passedMs: number, time: string, timing: string][] = [
-    [{ result: 'healthy', queryMs: 0.456 }, 0, 0.461, '0', 'wait;dur=0, query;dur=0.46, total;dur=0.46'],
+    [{ result: 'healthy', queryMs: 0.456 }, 0, 0.461, '0', 'wait;dur=0, query;dur=0.46, total;dur=0.5'],
     [
       { result: 'healthy', connectMs: 7, queryMs: 1.999 },
       3.5,
@@ -195,7 +195,7 @@ describe('createHttp()', { concurrency: true }, () => {
       '1995',
       'wait;dur=0, connect;dur=1995, total;dur=1995.2',
     ],
-    [{ result: 'timeout' }, 1995.004, 1995.006, '1995', 'wait;dur=1995, total;dur=1995.01'],
+    [{ result: 'timeout' }, 1995.004, 1995.006, '1995', 'wait;dur=1995, total;dur=1995'],
   ]
   for (const [verdict, waitMs, passedMs, time, timing] of timings) {
     test(`createHttp() says how long it took: x-process-time-ms ${time}, server-timing ${timing}`, async t => {
