@@ -162,6 +162,23 @@ describe('database.ask() on a session', () => {
     assert.ok(connectMs + queryMs <= tookMs, `${connectMs} ms and ${queryMs} ms in ${tookMs} ms`)
   })
 
+  test('that is too old does not outlast the deadline with its goodbye', async t => {
+    const { ask, proxy } = await openBehindProxy(t, { sessionMaxAgeMs: 0 })
+    await ask()
+    proxy.stall()
+    const { tookMs } = await ask(20)
+    // A goodbye may take 100 ms when there is time.
+    assert.ok(tookMs < 100, `${tookMs} ms`)
+  })
+
+  test('that answers late in a short time is not thrown away at half of it', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.delay(60)
+    assert.equal((await ask(110)).result, 'healthy')
+    assert.equal(proxy.connections.length, 1)
+  })
+
   test('is opened whatever the deadline: half of an odd one is no whole number', async t => {
     assert.equal((await openDatabase(t, server.url, { timeoutMs: 2_001 }).ask()).result, 'healthy')
   })

@@ -241,6 +241,19 @@ describe('createHttp()', { concurrency: true }, () => {
     }
   })
 
+  test('createHttp() tells of each check its own times', async t => {
+    const times = [1, 2]
+    const check: Check = async () => ({
+      verdict: { result: 'healthy', queryMs: times.shift() ?? 0 },
+      waitMs: 0,
+    })
+    const { ask } = await serve(t, { check })
+    for (const ms of [1, 2]) {
+      const { headers } = await ask('GET /health HTTP/1.0\r\n\r\n')
+      assert.match(headers['server-timing'] ?? '', new RegExp(`query;dur=${ms},`))
+    }
+  })
+
   test('createHttp() lets a hundred requests wait on a connection, and closes one that sends more', async t => {
     const { check, answer } = held()
     const { connect, ask } = await serve(t, { check })
@@ -253,6 +266,9 @@ describe('createHttp()', { concurrency: true }, () => {
     assert.equal(flood.received(), '')
     assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
     answer({ result: 'healthy' })
+    for (let request = 0; request < 100; request += 1) assert.equal((await patient.reply()).status, 200)
+    // Those are answered, and count no more.
+    patient.socket.write(request.repeat(100))
     for (let request = 0; request < 100; request += 1) assert.equal((await patient.reply()).status, 200)
   })
 
