@@ -1,61 +1,22 @@
 // The official PostgreSQL image, and our own, wherever a container runtime answers.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
+import { test } from 'node:test'
+import {
+  baseImages,
+  buildImage,
+  createCleanup,
+  findRuntime,
+  image,
+  lockedDown,
+  postgresImage,
+  startPostgres,
+  urlOf,
+} from './support/containers.ts'
 import { ask, startServer } from './support/server.ts'
 
-const root = fileURLToPath(new URL('../', import.meta.url))
-const image = 'pg-health:test'
-const postgresImage = 'postgres:18-alpine'
 const healthy = '{"status": "healthy","database": "connected"}'
 /** The first run fetches images, and npm's packages for ours. */
 const guard = { timeout: 600_000 }
-
-/** The library, and the runtime that it found, with `images` at hand; undefined, and the test skipped, without. */
-async function findRuntime(t: TestContext, images: readonly string[]) {
-  const containers = await import('testcontainers')
-  try {
-    const client = await containers.getContainerRuntimeClient()
-    // The library's own container, which cleans up after a test that was killed.
-    await containers.getReaper(client)
-    for (const name of images) await client.image.pull(containers.ImageName.fromString(name))
-    return { ...containers, client }
-  } catch (error) {
-    if (/\bcontainers\b/.test(process.env['PG_HEALTH_REQUIRE'] ?? '')) throw error
-    t.skip(`no container can run here: ${error instanceof Error ? error.message : error}`)
-    return undefined
-  }
-}
-
-/** What is registered is undone when the test is over, the last thing first: a network after who is on it. */
-function createCleanup(t: TestContext) {
-  const steps: (() => Promise<unknown>)[] = []
-  t.after(async () => {
-    for (const step of steps.reverse()) await step()
-  })
-  return (step: () => Promise<unknown>) => steps.push(step)
-}
-
-type Runtime = NonNullable<Awaited<ReturnType<typeof findRuntime>>>
-type Cleanup = ReturnType<typeof createCleanup>
-/** PostgreSQL as its maintainers ship it, with a password, on a network of its own where it is called `database`. */
-async function startPostgres(later: Cleanup, { GenericContainer, Network }: Runtime) {
-  const network = await new Network().start()
-  later(() => network.stop())
-  const container = await new GenericContainer(postgresImage)
-    .withEnvironment({ POSTGRES_PASSWORD: 's@cret/1' })
-    .withNetwork(network)
-    .withNetworkAliases('database')
-    .withExposedPorts(5432)
-    .start()
-  later(() => container.stop())
-  return { network, container }
-}
-
-function urlOf(host: string, port: number) {
-  return `postgres://postgres:${encodeURIComponent('s@cret/1')}@${host}:${port}/postgres`
-}
 
 test(
   'the official PostgreSQL image: healthy, unhealthy while it is paused, healed by the first probe after',
@@ -93,7 +54,7 @@ test(
     if (!runtime) return
     const later = createCleanup(t)
     const { client } = runtime
-    await build(runtime)
+    await buildImage(runtime)
     const { network } = await startPostgres(later, runtime)
     const container = await new (lockedDown(runtime))(image)
       .withEnvironment({ DATABASE_URL: urlOf('database', 5432), DRAIN_MS: '0' })
@@ -119,28 +80,3 @@ test(
     assert.equal((await handle.inspect()).State.ExitCode, 0)
   },
 )
-
-/** What Containerfile begins with. */
-function baseImages(): string[] {
-  const text = readFileSync(`${root}Containerfile`, 'utf8')
-  return [...text.matchAll(/^ARG \w+_IMAGE=(\S+)/gm)].map(([, name = '']) => name)
-}
-
-/** The image stays: the next build takes from it what has not changed. */
-async function build({ client, ImageName }: Runtime) {
-  // On the host's network, as a builder without one of its own can't ask npm's registry.
-  await client.image.build(root, { t: image, dockerfile: 'Containerfile', networkmode: 'host' })
-  const built = await client.image.exists(ImageName.fromString(image))
-  assert(built, 'the build failed; to see why: docker build --network host -f Containerfile .')
-}
-
-/** As a careful host runs it: --read-only --cap-drop ALL --security-opt no-new-privileges. */
-function lockedDown({ GenericContainer }: Runtime) {
-  return class extends GenericContainer {
-    constructor(name: string) {
-      super(name)
-      this.hostConfig.ReadonlyRootfs = true
-      this.withDroppedCapabilities('ALL').withSecurityOpt('no-new-privileges')
-    }
-  }
-}

@@ -1,0 +1,30 @@
+// Finds the programs of other people that some tests use; a test without its program is skipped, but not in CI.
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import type { TestContext } from 'node:test'
+
+/** Debian keeps servers where an ordinary user's PATH does not look. */
+const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
+
+/** Whether what `kind` names must be there: PG_HEALTH_REQUIRE lists such kinds, and .ci/run sets it. */
+export function isRequired(kind: 'containers' | 'tools'): boolean {
+  return (process.env['PG_HEALTH_REQUIRE'] ?? '').split(/[\s,]+/).includes(kind)
+}
+
+/** Where a program is; undefined, and the test skipped, where it is not installed. Throws where it is required. */
+export function findTool(t: TestContext, name: string): string | undefined {
+  const path = folders.map(folder => join(folder, name)).find(isExecutable)
+  if (path !== undefined) return path
+  if (isRequired('tools')) throw new Error(`${name} is required here, but not installed`)
+  t.skip(`${name} is not installed`)
+  return undefined
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
