@@ -12,6 +12,7 @@ import { createLifecycle } from './lib/lifecycle.ts'
 import { createLog, type Log } from './lib/log.ts'
 import { createProbe } from './lib/probe.ts'
 import { createReport } from './lib/report.ts'
+import type { Pages } from './lib/route.ts'
 
 /** sysexits.h, where it has a word for it. */
 const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as const
@@ -51,25 +52,25 @@ async function serve(config: Config) {
   })
   const report = createReport({ log, now, slowMs: config.slowMs })
   const database = createDatabase({ ...config, now })
+  /** Everyone who wants to know what the checks found. */
+  const observe = (verdict: Verdict) => {
+    report(verdict)
+    return verdict
+  }
   const probe = createProbe<Verdict>({
-    ask: async until => {
-      const verdict = await database.ask(until)
-      report(verdict)
-      return verdict
-    },
-    expired: () => {
-      const verdict: Verdict = { result: database.expiry() }
-      report(verdict)
-      return verdict
-    },
+    ask: async until => observe(await database.ask(until)),
+    expired: () => observe({ result: database.expiry() }),
     now,
     timeoutMs: config.timeoutMs,
   })
+  const pages: Pages = new Map(config.details === 'off' ? [] : [])
   const http = createHttp({
     check: probe.check,
     replies: repliesOf(config.unhealthyStatus),
+    pages,
     now,
     maxConnections: maxConnections(),
+    onAnswer() {},
     onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
   })
   const stop = createLifecycle({

@@ -17,6 +17,7 @@ export interface Config {
   readonly slowMs: number
   readonly unhealthyStatus: number
   readonly drainMs: number
+  readonly details: 'on' | 'off'
   readonly logLevel: 'info' | 'warn' | 'error'
   /** Undefined: text on a terminal, else JSON. */
   readonly logFormat: 'text' | 'json' | undefined
@@ -101,6 +102,13 @@ const own = {
     parse: text => (/^(200|5\d\d)$/.test(text) ? Number(text) : undefined),
   } as Row<number>,
   drainMs: wholeMs('DRAIN_MS', 5000, [0, 600_000], 'On SIGTERM, says no this long before it stops listening'),
+  details: oneOf(
+    'HEALTH_DETAILS',
+    ['on', 'off'],
+    'on',
+    'on',
+    'Off closes /, /history and /metrics, for a port that faces strangers',
+  ),
   logLevel: oneOf(
     'LOG_LEVEL',
     ['info', 'warn', 'error'],

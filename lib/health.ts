@@ -38,6 +38,10 @@ export interface Verdict {
 export interface Reply {
   readonly status: number
   readonly body: string
+  /** JSON unless given. */
+  readonly contentType?: string
+  /** Names and values in turn, for what every answer of ours does not have anyway. */
+  readonly headers?: readonly string[]
 }
 
 /** A space after each colon, none after the comma: the documented 45 bytes, which keyword monitors search. */

@@ -1,16 +1,21 @@
 // Requests into replies: routing, timing headers, hardening, the last line of defence.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import type { AddressInfo, ListenOptions, Socket } from 'node:net'
+import type { AddressInfo, ListenOptions } from 'node:net'
+import { createConnections } from './connections.ts'
 import { alive, internalError, methodNotAllowed, notFound, type Reply, type Verdict } from './health.ts'
+import { type Pages, type Route, routeOf } from './route.ts'
 
 export interface HttpOptions {
   /** Runs the check; rejects only on a fault of ours. */
   readonly check: () => Promise<{ readonly verdict: Verdict; readonly waitMs: number }>
   readonly replies: Readonly<Record<Verdict['result'], Reply>>
+  readonly pages: Pages
   /** Monotonic milliseconds. */
   readonly now: () => number
-  /** More connections than this are closed at once. */
+  /** At most this many; then whoever has been silent longest is let go, and not who comes. */
   readonly maxConnections: number
+  /** Told of every answer, after it is sent. */
+  readonly onAnswer: (path: string, status: number, totalMs: number) => void
   /** Told of a fault of ours, after which the caller gets a 500. */
   readonly onError: (error: unknown) => void
 }
@@ -22,58 +27,36 @@ export interface Http {
   refuse(): void
   /** Stops listening, gives what is in flight `graceMs`, then cuts what is left; resolves when all is closed. */
   close(graceMs: number): Promise<void>
+  /** How many requests wait for their answer. */
+  inFlight(): number
 }
-
-/** What a request asks for. */
-export type Route = 'health' | 'alive' | 'not_found' | 'method_not_allowed'
-
-/**
- * Routes a request. The target is compared as it came: nothing is decoded, so nothing can be decoded wrongly
- * (`new URL` takes `//x/health` for a host, and throws on `//`).
- *
- * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form of proxies.
- */
-export function routeOf(method: string, target: string): Route {
-  const query = target.indexOf('?')
-  const path = query < 0 ? target : target.slice(0, query)
-  const route = routes.get(path) ?? routes.get(path.replace(/^https?:\/\/[^/?#]*/i, ''))
-  if (route === undefined) return 'not_found'
-  return method === 'GET' || method === 'HEAD' || method === 'OPTIONS' ? route : 'method_not_allowed'
-}
-
-const routes: ReadonlyMap<string, Route> = new Map([
-  ['/health', 'health'],
-  ['/health/', 'health'],
-  ['/readyz', 'health'],
-  ['/livez', 'alive'],
-])
 
 /** Makes the server; it does not listen yet. */
-export function createHttp({ check, replies, now, maxConnections, onError }: HttpOptions): Http {
+export function createHttp(options: HttpOptions): Http {
+  const { check, replies, pages, now, maxConnections, onAnswer, onError } = options
   let refusing = false
   let shared: { readonly verdict?: Verdict; readonly timing: string } = { timing: '' }
-  const queued = new WeakMap<Socket, number>()
+  const connections = createConnections(maxConnections)
   const server = createServer(hardening, (request, response) => {
-    const exchange = { request, response, arrivedAt: now() }
-    if (response.socket === null && isFlood(request.socket, response)) return void request.socket.destroy()
+    const arrivedAt = now()
+    if (connections.isFlood(request.socket, response)) return void request.socket.destroy()
+    connections.begin(request.socket)
+    const route = routeOf(request.method ?? '', request.url ?? '', pages)
+    const exchange = { request, response, route, arrivedAt }
     try {
       handle(exchange)
     } catch (error) {
       fail(exchange, error)
     }
   })
-  server.maxConnections = maxConnections
+  // Whoever sends a request and closes its half (`nc -N`) gets the answer, too.
+  Object.assign(server, { httpAllowHalfOpen: true })
+  server.on('connection', connections.admit)
   return {
-    listen: options => listen(server, options, onError),
+    listen: listening => listen(server, listening, onError),
     refuse,
     close: graceMs => close(server, graceMs),
-  }
-
-  /** For a request that came before an earlier one on its connection was answered: Node queues without limit. */
-  function isFlood(socket: Socket, response: ServerResponse): boolean {
-    const add = (count: number) => queued.set(socket, (queued.get(socket) ?? 0) + count).get(socket) ?? 0
-    response.once('close', () => add(-1))
-    return add(1) > maxPipelined
+    inFlight: connections.inFlight,
   }
 
   function refuse() {
@@ -81,12 +64,12 @@ export function createHttp({ check, replies, now, maxConnections, onError }: Htt
   }
 
   function handle(exchange: Exchange) {
-    const { request, response } = exchange
+    const { request, response, route } = exchange
     if (refusing || hasBody(request)) response.shouldKeepAlive = false
-    const route = routeOf(request.method ?? '', request.url ?? '')
-    if (route === 'alive') send(exchange, alive)
-    else if (route === 'not_found') send(exchange, notFound)
-    else if (route === 'method_not_allowed') send(exchange, methodNotAllowed)
+    if (route.kind === 'alive') send(exchange, alive)
+    else if (route.kind === 'page') send(exchange, route.render())
+    else if (route.kind === 'not_found') send(exchange, notFound)
+    else if (route.kind === 'method_not_allowed') send(exchange, methodNotAllowed)
     else if (refusing) send(exchange, replies.stopping)
     else checkAndSend(exchange)
   }
@@ -104,16 +87,16 @@ export function createHttp({ check, replies, now, maxConnections, onError }: Htt
   }
 
   /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */
-  function send({ request, response, arrivedAt }: Exchange, reply: Reply, timing = '') {
+  function send({ request, response, arrivedAt, route }: Exchange, reply: Reply, timing = '') {
     const totalMs = now() - arrivedAt
     // A path that is not found is not found by OPTIONS either.
     const bodiless = request.method === 'OPTIONS' && reply !== notFound
     const body = bodiless ? '' : reply.body
     const headers = [
       'content-type',
-      'application/json',
+      reply.contentType ?? 'application/json',
       'content-length',
-      String(body.length),
+      String(Buffer.byteLength(body)),
       'cache-control',
       'no-store',
       'x-process-time-ms',
@@ -121,31 +104,36 @@ export function createHttp({ check, replies, now, maxConnections, onError }: Htt
       'server-timing',
       `${timing}total;dur=${decimals(totalMs, 10)}`,
     ]
+    if (reply.headers) headers.push(...reply.headers)
     if (bodiless || reply === methodNotAllowed) headers.push('allow', 'GET, HEAD, OPTIONS')
     // Whoever asks for something else may be about to send something else: an upload, an attack.
     if (reply === notFound || reply === methodNotAllowed) response.shouldKeepAlive = false
     response.writeHead(reply.status, headers)
     response.end(body)
+    onAnswer(route.path, reply.status, totalMs)
+    connections.end(request.socket)
   }
 
   /** A fault of ours costs its caller a 500, and nobody else anything. */
   function fail(exchange: Exchange, error: unknown) {
     onError(error)
-    if (exchange.response.headersSent) return void exchange.response.destroy()
-    exchange.response.shouldKeepAlive = false
-    send(exchange, internalError)
+    if (exchange.response.headersSent) {
+      connections.end(exchange.request.socket)
+      exchange.response.destroy()
+    } else {
+      exchange.response.shouldKeepAlive = false
+      send(exchange, internalError)
+    }
   }
 }
 
 interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
+  readonly route: Route
   /** Monotonic milliseconds: when the request's head was read. */
   readonly arrivedAt: number
 }
-
-/** Who asks for health asks once, and reads. 259,000 requests on one connection took 540 MB and all the time. */
-const maxPipelined = 100
 
 /** Milliseconds. Measured on Node 20 to 26. */
 const hardening = {

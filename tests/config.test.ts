@@ -38,6 +38,7 @@ test('readConfig() needs nothing but a database; an empty variable is unset', ()
     sessionMaxAgeMs: 60_000,
     slowMs: 100,
     unhealthyStatus: 503,
+    details: 'on',
     drainMs: 5000,
     logLevel: 'info',
     logFormat: undefined,
@@ -82,7 +83,7 @@ test('readConfig() takes 200 or 500 to 599 as HEALTH_UNHEALTHY_STATUS', () => {
   }
 })
 
-test('readConfig() takes known words alone as LOG_LEVEL and LOG_FORMAT', () => {
+test('readConfig() takes known words alone as LOG_LEVEL, LOG_FORMAT and HEALTH_DETAILS', () => {
   const { logLevel, logFormat } = read({ DATABASE_URL, LOG_LEVEL: 'error', LOG_FORMAT: 'json' })
   assert.deepEqual([logLevel, logFormat], ['error', 'json'])
   const { faults } = errorOf(() => read({ DATABASE_URL, LOG_LEVEL: 'INFO', LOG_FORMAT: 'xml' }))

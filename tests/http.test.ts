@@ -7,7 +7,7 @@ import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { repliesOf, sentences, type Verdict } from '../lib/health.ts'
-import { createHttp, type HttpOptions, type Route, routeOf } from '../lib/http.ts'
+import { createHttp, type HttpOptions } from '../lib/http.ts'
 
 type Check = HttpOptions['check']
 
@@ -17,96 +17,6 @@ const answering =
   async () => ({ verdict, waitMs: 0 })
 const isHealthy = answering({ result: 'healthy', queryMs: 1 })
 const neverCalled: Check = () => assert.fail('the check was called')
-
-// ---- The table of routes ----
-
-const targets: Record<Exclude<Route, 'method_not_allowed'>, readonly string[]> = {
-  health: [
-    '/health',
-    '/health/',
-    '/readyz',
-    '/health?',
-    '/health?x=/y',
-    '/health/?x#y',
-    '/readyz?verbose',
-    '/health?/livez',
-    'http://any.host/health',
-    'https://any.host:8000/health?x',
-    'HTTP://user:password@[::1]:80/readyz',
-    'http:///health',
-  ],
-  alive: ['/livez', '/livez?x=/health', 'http://h/livez'],
-  not_found: [
-    '',
-    '*',
-    '/',
-    '//',
-    '//health',
-    '///health',
-    '//host/health',
-    '/Health',
-    '/HEALTH',
-    'health',
-    '/health//',
-    '/health/x',
-    '/healthz',
-    '/healthy',
-    '/readyz/',
-    '/livez/',
-    '/%68ealth',
-    '/%zz',
-    '/health%3Fx',
-    '/health%00',
-    '/health;x',
-    '/health#x',
-    '#frag',
-    '?/health',
-    '/x/../health',
-    '/./health',
-    '/x/health',
-    'http://h',
-    'http://h?/health',
-    'http://h#/health',
-    'http://h//health',
-    'http:/health',
-    'ftp://h/health',
-    'h:80/health',
-    'xhttp://h/health',
-    '/healthhttp://h/',
-    'constructor',
-    '__proto__',
-    '/constructor',
-    '/__proto__',
-    'toString',
-  ],
-}
-
-describe('routeOf()', () => {
-  for (const [route, rows] of Object.entries(targets)) {
-    test(`routeOf() takes for ${route}: ${rows.map(row => row || '(nothing)').join(' ')}`, () => {
-      for (const target of rows) assert.equal(routeOf('GET', target), route, target)
-    })
-  }
-
-  test('routeOf() takes the target up to the first ?', () => {
-    assert.equal(routeOf('GET', '/health?a?b'), 'health')
-    assert.equal(routeOf('GET', '/livez?/../health?x'), 'alive')
-  })
-
-  test('routeOf() gives GET, HEAD and OPTIONS the same route, and says no to every other method', () => {
-    for (const target of ['/health', '/health/', '/readyz', '/livez']) {
-      const route = routeOf('GET', target)
-      for (const method of ['HEAD', 'OPTIONS']) assert.equal(routeOf(method, target), route)
-      for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY', 'get', '']) {
-        assert.equal(routeOf(method, target), 'method_not_allowed', `${method} ${target}`)
-      }
-    }
-  })
-
-  test('routeOf() says "not found" before "not allowed"', () => {
-    assert.equal(routeOf('POST', '/nowhere'), 'not_found')
-  })
-})
 
 // ---- The table of the contract ----
 
@@ -294,26 +204,26 @@ describe('createHttp()', { concurrency: true }, () => {
     )
   })
 
-  test('createHttp() answers HTTP/1.0, and a client that has closed its half', async t => {
-    const { connect } = await serve(t)
-    const client = await connect()
-    client.socket.end('GET /health HTTP/1.0\r\n\r\n')
-    assert.equal((await client.rest()).status, 200)
-  })
+  for (const version of ['1.0', '1.1']) {
+    test(`createHttp() answers HTTP/${version}, also a client that closes its half before its answer`, async t => {
+      const { check, called, answer } = held()
+      const { connect } = await serve(t, { check })
+      const client = await connect()
+      client.socket.end(`GET /health HTTP/${version}\r\nHost: h\r\n\r\n`)
+      await called
+      if (!client.far().readableEnded) await once(client.far(), 'end')
+      answer({ result: 'healthy' })
+      assert.equal((await client.rest()).status, 200)
+    })
+  }
 
   test('createHttp() has the timeouts of its design, and leaves the rest to Node', async t => {
-    const { ask, server } = await serve(t, { maxConnections: 77 })
+    const { ask, server } = await serve(t)
     await ask('GET /livez HTTP/1.0\r\n\r\n')
-    const { headersTimeout, requestTimeout, keepAliveTimeout, timeout, maxConnections } = server()
+    const { headersTimeout, requestTimeout, keepAliveTimeout, timeout } = server()
     assert.deepEqual(
-      { headersTimeout, requestTimeout, keepAliveTimeout, timeout, maxConnections },
-      {
-        headersTimeout: 5_000,
-        requestTimeout: 10_000,
-        keepAliveTimeout: 65_000,
-        timeout: 0,
-        maxConnections: 77,
-      },
+      { headersTimeout, requestTimeout, keepAliveTimeout, timeout },
+      { headersTimeout: 5_000, requestTimeout: 10_000, keepAliveTimeout: 65_000, timeout: 0 },
     )
     for (const event of ['clientError', 'upgrade', 'connect', 'checkContinue', 'checkExpectation']) {
       assert.equal(server().listenerCount(event), 0, event)
@@ -410,20 +320,95 @@ describe('createHttp()', { concurrency: true }, () => {
     }
   })
 
-  test('createHttp() closes a surplus connection at once, and still serves those it holds', async t => {
-    const { connect } = await serve(t, { maxConnections: 2 })
-    const holders = [await connect(), await connect()]
-    for (const turn of ['first', 'second']) {
-      for (const { socket, reply } of holders) {
-        socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
-        assert.equal((await reply()).status, 200, turn)
-      }
-      const surplus = await connect()
-      await surplus.closed
-      assert.equal(surplus.received(), '')
+  test('createHttp() lets go of whoever has been silent longest when there are too many, and not of who comes', async t => {
+    const { connect, ask } = await serve(t, { maxConnections: 3 })
+    const [first, second, third] = [await connect(), await connect(), await connect()]
+    first.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
+    assert.equal((await first.reply()).status, 200)
+    // Half a request is silence, too.
+    second.socket.write('GET /livez HTTP/1.1\r\n')
+    assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
+    await second.closed
+    assert.equal(second.received(), '')
+    const fourth = await connect()
+    for (const client of [first, third, fourth]) {
+      client.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
+      assert.equal((await client.reply()).status, 200)
     }
-    holders[0]?.socket.destroy()
-    await holders[0]?.closed
+  })
+
+  test('createHttp() lets nobody go who waits for an answer: when all wait, who comes is one too many', async t => {
+    const { check, called, answer } = held()
+    const { connect } = await serve(t, { check, maxConnections: 1 })
+    const waiting = await connect()
+    waiting.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
+    await called
+    const surplus = await connect()
+    await surplus.closed
+    answer({ result: 'healthy' })
+    assert.equal((await waiting.reply()).status, 200)
+    const newcomer = await connect()
+    await waiting.closed
+    newcomer.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
+    assert.equal((await newcomer.reply()).status, 200)
+  })
+
+  test('createHttp() says how many requests wait for their answer', async t => {
+    const { check, called, answer } = held()
+    const { connect, http } = await serve(t, { check })
+    assert.equal(http.inFlight(), 0)
+    const [gone, patient] = [await connect(), await connect()]
+    gone.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
+    await called
+    await gone.reset()
+    patient.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
+    while (http.inFlight() < 2) await nextTurn()
+    answer({ result: 'healthy' })
+    assert.equal((await patient.reply()).status, 200)
+    assert.equal(http.inFlight(), 0)
+  })
+
+  test('createHttp() tells of every answer its path, one of a closed list, its status and its time', async t => {
+    const told: string[] = []
+    const { ask } = await serve(t, {
+      onAnswer(path, status, totalMs) {
+        assert.ok(totalMs >= 0 && totalMs < 60_000)
+        told.push(`${path} ${status}`)
+      },
+    })
+    for (const line of ['GET /health/?x', 'HEAD /readyz', 'PUT /livez', 'GET /nobody/knows']) {
+      await ask(`${line} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n`)
+    }
+    assert.deepEqual(told, ['/health 200', '/readyz 200', '/livez 405', 'other 404'])
+  })
+
+  test('createHttp() shows a page with its own type and headers, and its length in bytes', async t => {
+    const pages = new Map([
+      [
+        '/page',
+        () => ({ status: 200, body: '<p>é', contentType: 'text/html', headers: ['x-frame-options', 'DENY'] }),
+      ],
+    ])
+    const { ask } = await serve(t, { pages, check: neverCalled })
+    const get = await ask('GET /page?x HTTP/1.0\r\n\r\n')
+    assert.deepEqual([get.status, Buffer.from(get.body, 'latin1').toString()], [200, '<p>é'])
+    const { 'content-type': type, 'content-length': length, 'x-frame-options': frames } = get.headers
+    assert.deepEqual([type, length, frames], ['text/html', '5', 'DENY'])
+    assert.match(get.headers['x-process-time-ms'] ?? '', /^\d+$/)
+    const head = await ask('HEAD /page HTTP/1.0\r\n\r\n')
+    assert.deepEqual([head.body, steadyHeadersOf(head)], ['', steadyHeadersOf(get)])
+    assert.equal((await ask('POST /page HTTP/1.0\r\n\r\n')).status, 405)
+    assert.equal((await ask('GET /page/ HTTP/1.0\r\n\r\n')).status, 404)
+  })
+
+  test('createHttp() answers 500 when a page throws, and serves the next request', async t => {
+    const throwing = () => {
+      throw new Error('ours')
+    }
+    const { ask, faults, http } = await serve(t, { pages: new Map([['/page', throwing]]) })
+    assert.equal((await ask('GET /page HTTP/1.1\r\nHost: h\r\n\r\n')).status, 500)
+    assert.deepEqual([faults.length, http.inFlight()], [1, 0])
+    assert.equal((await ask('GET /health HTTP/1.0\r\n\r\n')).status, 200)
   })
 
   // ---- Faults ----
@@ -459,9 +444,7 @@ describe('createHttp()', { concurrency: true }, () => {
       const client = await connect()
       client.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
       await called
-      const noticed = once(client.far(), 'close')
-      client.socket.destroy()
-      await noticed
+      await client.reset()
       if (outcome === 'answers') answer({ result: 'healthy' })
       else fail(new Error('ours'))
       assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
@@ -474,8 +457,10 @@ describe('createHttp()', { concurrency: true }, () => {
     const second = createHttp({
       check: isHealthy,
       replies: repliesOf(503),
+      pages: new Map(),
       now,
       maxConnections: 9,
+      onAnswer() {},
       onError() {},
     })
     await assert.rejects(second.listen({ port, host: '127.0.0.1' }), { code: 'EADDRINUSE' })
@@ -582,8 +567,10 @@ async function serve(t: TestContext, options: Partial<HttpOptions> = {}) {
   const http = createHttp({
     check: isHealthy,
     replies: repliesOf(503),
+    pages: new Map(),
     now,
     maxConnections: 100,
+    onAnswer() {},
     onError: error => faults.push(error),
     ...options,
   })
@@ -623,7 +610,14 @@ async function serve(t: TestContext, options: Partial<HttpOptions> = {}) {
       socket.once('close', () => resolve())
     })
     await once(socket, 'connect')
-    return { socket, closed, received: () => received, reply, rest, far: farSide }
+    return { socket, closed, received: () => received, reply, rest, reset, far: farSide }
+
+    /** Goes away in a way that the server notices: of a plain end it can't tell whether only a half is closed. */
+    async function reset() {
+      const noticed = new Promise(resolve => farSide().once('close', resolve))
+      socket.resetAndDestroy()
+      await noticed
+    }
 
     /** The server's end of this connection, once it has sent a request. */
     function farSide() {

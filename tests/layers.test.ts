@@ -13,6 +13,7 @@ const imports: Record<string, readonly string[]> = {
   // Words, and plain functions on them.
   health: [],
   failure: ['health'],
+  route: ['health'],
   target: ['node:net'],
   config: ['target', 'node:net'],
   command: ['node:util'],
@@ -20,7 +21,8 @@ const imports: Record<string, readonly string[]> = {
   log: [],
   report: ['config', 'failure', 'health', 'log'],
   probe: [],
-  http: ['health', 'node:http', 'node:net'],
+  connections: ['node:http', 'node:net'],
+  http: ['connections', 'health', 'route', 'node:http', 'node:net'],
   lifecycle: ['failure', 'log'],
   client: ['node:http', 'node:https'],
   // PostgreSQL; nothing above knows of it.

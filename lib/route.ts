@@ -1,0 +1,48 @@
+// Says what a request asks for, from its method and its target.
+import type { Reply } from './health.ts'
+
+/** What people and their tools look at, by path; each is made anew for every request, and of nothing in it. */
+export type Pages = ReadonlyMap<string, () => Reply>
+
+/** What a request asks for. */
+export type Route = {
+  /** What it is counted under: one of a closed list, never what the client wrote. */
+  readonly path: string
+} & (
+  | { readonly kind: 'health' | 'alive' | 'not_found' | 'method_not_allowed' }
+  | { readonly kind: 'page'; readonly render: () => Reply }
+)
+
+/**
+ * Routes a request. The target is compared as it came: nothing is decoded, so nothing can be decoded wrongly
+ * (`new URL` takes `//x/health` for a host, and throws on `//`).
+ *
+ * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form of proxies.
+ * @param pages the paths that there are besides those of the contract.
+ */
+export function routeOf(method: string, target: string, pages: Pages): Route {
+  const query = target.indexOf('?')
+  const path = query < 0 ? target : target.slice(0, query)
+  const route = find(path, pages) ?? find(path.replace(/^https?:\/\/[^/?#]*/i, ''), pages)
+  if (route === undefined) return { kind: 'not_found', path: 'other' }
+  if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return route
+  return { kind: 'method_not_allowed', path: route.path }
+}
+
+function find(path: string, pages: Pages): Route | undefined {
+  const render = pages.get(path)
+  return contract.get(path) ?? (render && { kind: 'page', path, render })
+}
+
+const contract: ReadonlyMap<string, Route> = new Map([
+  ['/health', { kind: 'health', path: '/health' }],
+  ['/health/', { kind: 'health', path: '/health' }],
+  ['/readyz', { kind: 'health', path: '/readyz' }],
+  ['/livez', { kind: 'alive', path: '/livez' }],
+])
+
+/** Every path that a request can be counted under. */
+export function pathsOf(pages: Pages): string[] {
+  const paths = [...contract.values()].map(route => route.path)
+  return [...new Set([...paths, ...pages.keys(), 'other'])]
+}
