@@ -2,14 +2,22 @@
 // Puts the parts together; the only file that touches `process`.
 import { readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { readCommand, UsageError, usage } from './lib/command.ts'
-import { type Config, ConfigError, readAddress, readConfig, settingsHelp } from './lib/config.ts'
+import { type Command, readCommand, UsageError, usage } from './lib/command.ts'
+import {
+  type ClientConfig,
+  type Config,
+  ConfigError,
+  readClientConfig,
+  readConfig,
+  settingsHelp,
+} from './lib/config.ts'
 import { createDatabase } from './lib/database.ts'
 import { codeOf, failure } from './lib/failure.ts'
 import { repliesOf, type Verdict } from './lib/health.ts'
 import { createHttp, type Http } from './lib/http.ts'
 import { createLifecycle } from './lib/lifecycle.ts'
 import { createLog, type Log } from './lib/log.ts'
+import { pluginFault } from './lib/nagios.ts'
 import { createProbe } from './lib/probe.ts'
 import { createReport } from './lib/report.ts'
 import type { Pages } from './lib/route.ts'
@@ -27,7 +35,13 @@ process.stderr.on('error', () => {})
 try {
   await run(process.argv.slice(2))
 } catch (error) {
-  if (error instanceof UsageError) end(exitCodes.usage, [error.message, 'Try --help.'])
+  // A plugin has no other codes, and is read on standard output.
+  const fault = error instanceof UsageError || error instanceof ConfigError ? error.message : undefined
+  if (fault !== undefined && process.argv.includes('--nagios')) {
+    const { line, exitCode } = pluginFault(fault)
+    print(`${line}\n`)
+    process.exitCode = exitCode
+  } else if (error instanceof UsageError) end(exitCodes.usage, [error.message, 'Try --help.'])
   else if (error instanceof ConfigError) end(exitCodes.config, error.faults)
   else throw error
 }
@@ -36,7 +50,7 @@ async function run(args: readonly string[]) {
   const command = readCommand(args)
   if (command.name === 'help') print(`${usage}\n${settingsHelp()}`)
   else if (command.name === 'version') print(`pg-health ${version()}\n`)
-  else if (command.name === 'check') await check(command.url, command.timeoutMs, command.quiet)
+  else if (command.name === 'check') await check(command)
   else if (command.name === 'check-config') checkConfig(config())
   else await serve(config())
 }
@@ -130,16 +144,22 @@ function checkConfig({ database, leftOut }: Config) {
   if (leftOut.length > 0) print(`Left out of the database URL: ${leftOut.join(', ')}\n`)
 }
 
-async function check(url: URL | undefined, timeoutMs: number, quiet: boolean) {
-  const { askServer } = await import('./lib/client.ts')
-  const { healthy, line } = await askServer(url ?? defaultUrl(), timeoutMs)
-  if (!quiet) print(`${line}\n`)
-  process.exitCode = healthy ? exitCodes.ok : exitCodes.failure
+async function check({ url, ...how }: Extract<Command, { name: 'check' }>) {
+  const client = readClientConfig(environment)
+  const { runCheck } = await import('./lib/check.ts')
+  process.exitCode = await runCheck({
+    ...how,
+    url: url ?? urlOf(client),
+    slowMs: client.slowMs,
+    now: () => performance.now(),
+    write: print,
+    // A terminal that does not know its width says 0.
+    columns: process.stdout.isTTY ? process.stdout.columns || 80 : undefined,
+  })
 }
 
 /** The server of this very container: same HOST and PORT. */
-function defaultUrl(): URL {
-  const { host, port } = readAddress(environment)
+function urlOf({ host, port }: ClientConfig): URL {
   const everywhere = host === undefined || host === '0.0.0.0' || host === '::'
   const name = everywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
   return new URL(`http://${name}:${port}/health`)

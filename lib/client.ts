@@ -2,9 +2,11 @@
 import { request as overHttp } from 'node:http'
 import { request as overHttps } from 'node:https'
 
-/** What asking found: the line for whoever reads it, and whether the server said healthy. */
+/** What asking found. */
 export interface Finding {
-  readonly healthy: boolean
+  /** `failed`: there was no answer. `strange`: there was one, but not of a health endpoint. */
+  readonly state: 'healthy' | 'unhealthy' | 'failed' | 'strange'
+  /** For whoever reads it: one line, ✓ or ✗ first. */
   readonly line: string
 }
 
@@ -21,12 +23,13 @@ export async function askServer(url: URL, timeoutMs: number): Promise<Finding> {
   try {
     const { status, body } = await get(url, AbortSignal.timeout(timeoutMs))
     const answer = parse(body)
-    if (status === 200 && answer.status === 'healthy') return { healthy: true, line: '✓ API is healthy' }
-    if (status === 200 && answer.status === 'alive') return { healthy: true, line: '✓ API is alive' }
+    if (status === 200 && answer.status === 'healthy') return { state: 'healthy', line: '✓ API is healthy' }
+    if (status === 200 && answer.status === 'alive') return { state: 'healthy', line: '✓ API is alive' }
     if (answer.status === 'unhealthy') {
-      return { healthy: false, line: `✗ API unhealthy: ${printable(answer.error)}` }
+      return { state: 'unhealthy', line: `✗ API unhealthy: ${printable(answer.error)}` }
     }
-    return failed(`HTTP ${status}, not the answer of a health endpoint`)
+    // 502 and 504 are what a proxy says when there is nobody behind it.
+    return failed(`HTTP ${status}, not the answer of a health endpoint`, status >= 500 ? 'failed' : 'strange')
   } catch (error) {
     const { name, code, message } = error as NodeJS.ErrnoException
     if (name === 'AbortError') return failed(`no answer within ${timeoutMs} ms`)
@@ -36,8 +39,8 @@ export async function askServer(url: URL, timeoutMs: number): Promise<Finding> {
   }
 }
 
-function failed(why: string): Finding {
-  return { healthy: false, line: `✗ Health check failed: ${printable(why)}` }
+function failed(why: string, state: Finding['state'] = 'failed'): Finding {
+  return { state, line: `✗ Health check failed: ${printable(why)}` }
 }
 
 function get(url: URL, signal: AbortSignal): Promise<{ status: number; body: string }> {

@@ -7,7 +7,9 @@ export type Command =
       readonly name: 'check'
       readonly url: URL | undefined
       readonly timeoutMs: number
-      readonly quiet: boolean
+      /** Undefined: ask once. */
+      readonly waitMs: number | undefined
+      readonly output: 'line' | 'nagios' | 'none'
     }
 
 /** The command line can't be understood; the message says what was expected. */
@@ -19,6 +21,8 @@ const defaultTimeoutMs = 5_000
 export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
        pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1
            --timeout MS          give up after MS milliseconds (default ${defaultTimeoutMs})
+           --wait MS             ask again until it is healthy, for MS milliseconds
+           --nagios              print performance data, exit 0, 1, 2 or 3 as plugins do
            --quiet               print nothing
        pg-health --check-config  read the settings, name every fault, exit 0 or 78
        pg-health --help | --version
@@ -40,21 +44,25 @@ export function readCommand(args: readonly string[]): Command {
   // Not repeated: it may be a database URL, password and all.
   if (verb !== undefined && verb !== 'check') throw new UsageError('Unknown command: there is only "check"')
   if (surplus.length > 0) throw new UsageError(`Only one URL can be checked, not ${surplus.length + 1}`)
-  if (verb === undefined && (values.timeout !== undefined || values.quiet)) {
-    throw new UsageError('--timeout and --quiet belong to "check"')
+  if (verb === undefined && checkOptions.some(name => values[name] !== undefined)) {
+    throw new UsageError('--timeout, --wait, --nagios and --quiet belong to "check"')
   }
   if (verb !== undefined && values['check-config']) {
     throw new UsageError('It is either "check" or --check-config')
   }
   if (values['check-config']) return { name: 'check-config' }
   if (verb === undefined) return { name: 'serve' }
+  if (values.nagios && values.quiet) throw new UsageError('It is either --nagios or --quiet')
   return {
     name: 'check',
     url: readUrl(url),
-    timeoutMs: readTimeout(values.timeout),
-    quiet: values.quiet ?? false,
+    timeoutMs: readMs('--timeout', values.timeout) ?? defaultTimeoutMs,
+    waitMs: readMs('--wait', values.wait),
+    output: values.nagios ? 'nagios' : values.quiet ? 'none' : 'line',
   }
 }
+
+const checkOptions = ['timeout', 'wait', 'nagios', 'quiet'] as const
 
 function parse(args: readonly string[]) {
   try {
@@ -66,6 +74,8 @@ function parse(args: readonly string[]) {
         version: { type: 'boolean', short: 'v' },
         'check-config': { type: 'boolean' },
         timeout: { type: 'string' },
+        wait: { type: 'string' },
+        nagios: { type: 'boolean' },
         quiet: { type: 'boolean', short: 'q' },
       },
     })
@@ -77,11 +87,11 @@ function parse(args: readonly string[]) {
   }
 }
 
-function readTimeout(text: string | undefined): number {
-  if (text === undefined) return defaultTimeoutMs
-  const timeoutMs = Number(text)
-  if (/^\d{1,6}$/.test(text) && timeoutMs > 0) return timeoutMs
-  throw new UsageError('--timeout must be a whole number of milliseconds from 1 to 999999')
+function readMs(option: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const ms = Number(text)
+  if (/^\d{1,6}$/.test(text) && ms > 0) return ms
+  throw new UsageError(`${option} must be a whole number of milliseconds from 1 to 999999`)
 }
 
 function readUrl(text: string | undefined): URL | undefined {

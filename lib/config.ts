@@ -59,7 +59,7 @@ interface Row<T> extends Setting {
   readonly parse: (text: string) => T | undefined
 }
 
-const address = {
+const own = {
   host: {
     name: 'HOST',
     default: 'all interfaces',
@@ -69,10 +69,6 @@ const address = {
     parse: text => (isIP(text) || /^[\w.-]+$/.test(text) ? text : undefined),
   } as Row<string | undefined>,
   port: wholeNumber('PORT', 8000, [0, 65_535], 'The port to listen on; 0 takes any free one'),
-}
-
-const own = {
-  ...address,
   // Attempts to connect are 100 ms apart: with less than 200 that pause would eat the deadline.
   timeoutMs: wholeMs('HEALTH_TIMEOUT_MS', 2000, [200, 60_000], 'Every answer comes within this'),
   connectTimeoutMs: wholeMs(
@@ -168,10 +164,14 @@ export function readConfig(env: Environment, readFile: ReadFile, osUser: string)
   }
 }
 
-/** Reads where the server listens, for its own client: no database is needed. Throws ConfigError. */
-export function readAddress(env: Environment): Pick<Config, 'host' | 'port'> {
+/** What its own client needs to know of a server: where it listens, and what it calls slow. No database. */
+export type ClientConfig = Pick<Config, 'host' | 'port' | 'slowMs'>
+
+/** Reads the client's part of the settings. Throws ConfigError. */
+export function readClientConfig(env: Environment): ClientConfig {
   const faults: string[] = []
-  const found = readRows(address, env, faults)
+  const { host, port, slowMs } = own
+  const found = readRows({ host, port, slowMs }, env, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return found
 }

@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { askServer } from '../lib/client.ts'
+import { askServer, type Finding } from '../lib/client.ts'
 
 /** No test waits this long: what it asks answers, or fails, by itself. */
 const patienceMs = 60_000
@@ -13,58 +13,58 @@ const healthyLine = '✓ API is healthy'
 const failed = (why: string) => `✗ Health check failed: ${why}`
 const strange = (status: number) => failed(`HTTP ${status}, not the answer of a health endpoint`)
 
-const answers: [name: string, status: number, body: string, healthy: boolean, line: string][] = [
-  ['a healthy server', 200, '{"status": "healthy","database": "connected"}', true, healthyLine],
+const answers: [name: string, status: number, body: string, state: Finding['state'], line: string][] = [
+  ['a healthy server', 200, '{"status": "healthy","database": "connected"}', 'healthy', healthyLine],
   [
     'an unhealthy one, with its sentence',
     503,
     '{"status": "unhealthy","error": "database unreachable"}',
-    false,
+    'unhealthy',
     '✗ API unhealthy: database unreachable',
   ],
   [
     'an unhealthy one that answers 200',
     200,
     '{"status": "unhealthy","error": "health check timed out"}',
-    false,
+    'unhealthy',
     '✗ API unhealthy: health check timed out',
   ],
   [
     'one whose error would steer a terminal',
     503,
     '{"status":"unhealthy","error":"\\u001b[2J\\u0007a\\r\\nb\\u009bc\\u202ed"}',
-    false,
+    'unhealthy',
     '✗ API unhealthy:  [2J a b c d',
   ],
   [
     'one whose error is a novel',
     503,
     `{"status":"unhealthy","error":"${'x'.repeat(1_000)}"}`,
-    false,
+    'unhealthy',
     `✗ API unhealthy: ${'x'.repeat(200)}`,
   ],
-  ['one that gives no error', 503, '{"status":"unhealthy"}', false, '✗ API unhealthy: no reason given'],
+  ['one that gives no error', 503, '{"status":"unhealthy"}', 'unhealthy', '✗ API unhealthy: no reason given'],
   [
     'one whose error is no text',
     503,
     '{"status":"unhealthy","error":{"a":1}}',
-    false,
+    'unhealthy',
     '✗ API unhealthy: no reason given',
   ],
-  ['one that says healthy with 503', 503, '{"status": "healthy"}', false, strange(503)],
-  ['one that says healthy with 201', 201, '{"status": "healthy"}', false, strange(201)],
-  ['one that has no such path', 404, '{"error": "not found"}', false, strange(404)],
-  ['one that leads elsewhere', 302, '', false, strange(302)],
-  ['another kind of JSON', 200, '["healthy"]', false, strange(200)],
-  ['null', 200, 'null', false, strange(200)],
-  ['a page', 200, '<html>"status": "healthy"</html>', false, strange(200)],
-  ['nothing', 200, '', false, strange(200)],
+  ['one that says healthy with 503', 503, '{"status": "healthy"}', 'failed', strange(503)],
+  ['one that says healthy with 201', 201, '{"status": "healthy"}', 'strange', strange(201)],
+  ['one that has no such path', 404, '{"error": "not found"}', 'strange', strange(404)],
+  ['one that leads elsewhere', 302, '', 'strange', strange(302)],
+  ['another kind of JSON', 200, '["healthy"]', 'strange', strange(200)],
+  ['null', 200, 'null', 'strange', strange(200)],
+  ['a page', 200, '<html>"status": "healthy"</html>', 'strange', strange(200)],
+  ['nothing', 200, '', 'strange', strange(200)],
 ]
 
-for (const [name, status, body, healthy, line] of answers) {
+for (const [name, status, body, state, line] of answers) {
   test(`askServer() asks ${name}: ${line}`, async t => {
     const url = await serve(t, (_, response) => response.writeHead(status).end(body))
-    assert.deepEqual(await askServer(url, patienceMs), { healthy, line })
+    assert.deepEqual(await askServer(url, patienceMs), { state, line })
   })
 }
 
@@ -87,14 +87,14 @@ const silences: Record<string, (response: ServerResponse) => void> = {
 for (const [when, answer] of Object.entries(silences)) {
   test(`askServer() gives up in time on a server that falls silent ${when}`, async t => {
     const url = await serve(t, (_, response) => answer(response))
-    assert.deepEqual(await askServer(url, 50), { healthy: false, line: failed('no answer within 50 ms') })
+    assert.deepEqual(await askServer(url, 50), { state: 'failed', line: failed('no answer within 50 ms') })
   })
 }
 
 test('askServer() does not read an answer that does not end', async t => {
   const url = await serve(t, (_, response) => flood(response.writeHead(200)))
   const line = failed('the answer does not end')
-  assert.deepEqual(await askServer(url, patienceMs), { healthy: false, line })
+  assert.deepEqual(await askServer(url, patienceMs), { state: 'failed', line })
 })
 
 test('askServer() fails when the server hangs up amid its answer', async t => {
@@ -102,7 +102,7 @@ test('askServer() fails when the server hangs up amid its answer', async t => {
     response.writeHead(200, { 'content-length': 45 }).write('{"status": "healthy"', () => response.destroy())
   })
   assert.deepEqual(await askServer(url, patienceMs), {
-    healthy: false,
+    state: 'failed',
     line: failed('the connection broke off'),
   })
 })
@@ -111,7 +111,7 @@ test('askServer() names the refused port', async t => {
   const { port } = await serve(t, () => {}, true)
   const line = failed(`connect ECONNREFUSED 127.0.0.1:${port}`)
   assert.deepEqual(await askServer(new URL(`http://127.0.0.1:${port}/`), patienceMs), {
-    healthy: false,
+    state: 'failed',
     line,
   })
 })
@@ -126,16 +126,16 @@ test('askServer() fails with a line, and not empty, on what is not HTTP', async 
     t.after(() => server.close())
     await once(server.listen(0, '127.0.0.1'), 'listening')
     const url = new URL(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}/health`)
-    const { healthy, line } = await askServer(url, patienceMs)
-    assert.equal(healthy, false)
+    const { state, line } = await askServer(url, patienceMs)
+    assert.equal(state, 'failed')
     assert.match(line, /^✗ Health check failed: [\x20-\x7e]{3,200}$/)
   }
 })
 
 test('askServer() fails when HTTPS is asked of a server that speaks HTTP', async t => {
   const { port } = await serve(t, (_, response) => response.end())
-  const { healthy, line } = await askServer(new URL(`https://127.0.0.1:${port}/health`), patienceMs)
-  assert.equal(healthy, false)
+  const { state, line } = await askServer(new URL(`https://127.0.0.1:${port}/health`), patienceMs)
+  assert.equal(state, 'failed')
   assert.match(line, /^✗ Health check failed: [\x20-\x7e]*EPROTO[\x20-\x7e]*$/)
 })
 
@@ -178,12 +178,12 @@ test('askServer() fails when the server switches protocols unasked', async t => 
   const { port } = peer.address() as AddressInfo
   const line = failed('the server switches protocols')
   assert.deepEqual(await askServer(new URL(`http://127.0.0.1:${port}/`), patienceMs), {
-    healthy: false,
+    state: 'failed',
     line,
   })
 })
 
 test('askServer() takes /livez for what it is', async t => {
   const url = await serve(t, (_, response) => response.end('{"status": "alive"}'))
-  assert.deepEqual(await askServer(url, patienceMs), { healthy: true, line: '✓ API is alive' })
+  assert.deepEqual(await askServer(url, patienceMs), { state: 'healthy', line: '✓ API is alive' })
 })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readCommand, UsageError, usage } from '../lib/command.ts'
 
-const check = { name: 'check', url: undefined, timeoutMs: 5_000, quiet: false }
+const check = { name: 'check', url: undefined, timeoutMs: 5_000, waitMs: undefined, output: 'line' }
 
 const forms: [string, object][] = [
   ['', { name: 'serve' }],
@@ -19,8 +19,10 @@ const forms: [string, object][] = [
   ['check HTTPS://[::1]/readyz?x', { ...check, url: new URL('https://[::1]/readyz?x') }],
   ['check --timeout 1', { ...check, timeoutMs: 1 }],
   ['--timeout=999999 check', { ...check, timeoutMs: 999_999 }],
-  ['check --quiet', { ...check, quiet: true }],
-  ['check -q http://h/', { ...check, quiet: true, url: new URL('http://h/') }],
+  ['check --quiet', { ...check, output: 'none' }],
+  ['check --wait 30000', { ...check, waitMs: 30_000 }],
+  ['check --nagios --wait=1', { ...check, waitMs: 1, output: 'nagios' }],
+  ['check -q http://h/', { ...check, output: 'none', url: new URL('http://h/') }],
 ]
 
 for (const [line, command] of forms) {
@@ -31,6 +33,7 @@ for (const [line, command] of forms) {
 
 const timeoutFault = '--timeout must be a whole number of milliseconds from 1 to 999999'
 const urlFault = 'The URL to check must begin with http:// or https://'
+const checkFault = '--timeout, --wait, --nagios and --quiet belong to "check"'
 const verbFault = 'Unknown command: there is only "check"'
 
 const faults: [string, string][] = [
@@ -38,9 +41,14 @@ const faults: [string, string][] = [
   ['Check', verbFault],
   ['check http://a/ http://b/', 'Only one URL can be checked, not 2'],
   ['check http://a/ http://b/ http://c/', 'Only one URL can be checked, not 3'],
-  ['--timeout 5', '--timeout and --quiet belong to "check"'],
-  ['--quiet', '--timeout and --quiet belong to "check"'],
-  ['--check-config -q', '--timeout and --quiet belong to "check"'],
+  ['--timeout 5', checkFault],
+  ['--quiet', checkFault],
+  ['--check-config -q', checkFault],
+  ['--wait 5', checkFault],
+  ['--nagios', checkFault],
+  ['check --nagios --quiet', 'It is either --nagios or --quiet'],
+  ['check --wait 0', timeoutFault.replace('timeout', 'wait')],
+  ['check --wait soon', timeoutFault.replace('timeout', 'wait')],
   ['check --timeout 0', timeoutFault],
   ['check --timeout 1000000', timeoutFault],
   ['check --timeout 1.5', timeoutFault],
@@ -104,7 +112,15 @@ test('readCommand() gives each fault in one line', () => {
 })
 
 test('usage names every option and every exit code', () => {
-  for (const word of ['--help', '--version', '--check-config', '--timeout', '--quiet']) {
+  for (const word of [
+    '--help',
+    '--version',
+    '--check-config',
+    '--timeout',
+    '--wait',
+    '--nagios',
+    '--quiet',
+  ]) {
     assert.ok(usage.includes(word), word)
   }
   assert.match(

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { ConfigError, readAddress, readConfig, settings, settingsHelp } from '../lib/config.ts'
+import { ConfigError, readClientConfig, readConfig, settings, settingsHelp } from '../lib/config.ts'
 import type { Environment } from '../lib/target.ts'
 
 const DATABASE_URL = 'postgres://app:secret@db.example/shop'
@@ -229,10 +229,11 @@ test('ConfigError never holds a secret, not even one that was put into the wrong
   }
 })
 
-test('readAddress() needs no database', () => {
-  assert.deepEqual(readAddress({}), { host: undefined, port: 8000 })
-  assert.deepEqual(readAddress({ HOST: '::1', PORT: '0', DRAIN_MS: 'x' }), { host: '::1', port: 0 })
-  assert.match(errorOf(() => readAddress({ PORT: 'x' })).message, /^PORT must be/)
+test('readClientConfig() needs no database', () => {
+  assert.deepEqual(readClientConfig({}), { host: undefined, port: 8000, slowMs: 100 })
+  const set = { HOST: '::1', PORT: '0', HEALTH_SLOW_MS: '7', DRAIN_MS: 'x' }
+  assert.deepEqual(readClientConfig(set), { host: '::1', port: 0, slowMs: 7 })
+  assert.match(errorOf(() => readClientConfig({ PORT: 'x' })).message, /^PORT must be/)
 })
 
 test('settingsHelp() lists every setting with its default', () => {

@@ -25,6 +25,9 @@ const imports: Record<string, readonly string[]> = {
   http: ['connections', 'health', 'route', 'node:http', 'node:net'],
   lifecycle: ['failure', 'log'],
   client: ['node:http', 'node:https'],
+  nagios: ['client'],
+  wait: ['client'],
+  check: ['client', 'nagios', 'wait'],
   // PostgreSQL; nothing above knows of it.
   dial: ['failure', 'target', 'node:dns', 'node:net', 'node:tls'],
   guard: ['failure'],

@@ -1,14 +1,20 @@
 // The whole program, as a process, with a real PostgreSQL: the four promises, and what a caller sees of each fault.
 import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { after, before, describe, type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
 import { settings as settingsTable } from '../lib/config.ts'
 import { sentences } from '../lib/health.ts'
 import { openPostgres, type Postgres } from './support/postgres.ts'
 import { openProxy, type Statement } from './support/proxy.ts'
 import { type Answer, ask, type Running, runServer, startServer } from './support/server.ts'
+import { findTool } from './support/tools.ts'
+
+const root = fileURLToPath(new URL('../', import.meta.url))
 
 const healthy = '{"status": "healthy","database": "connected"}'
 const unhealthy = (sentence: string) => `{"status": "unhealthy","error": "${sentence}"}`
@@ -367,5 +373,61 @@ describe('commands', () => {
     const gone = await runServer(['check'], { PORT: port })
     assert.equal(gone.code, 1)
     assert.match(gone.stdout, /^✗ Health check failed: .*ECONNREFUSED/)
+  })
+  test('check --wait asks until the server is healthy: a line for every change, exit 0; else exit 1', async t => {
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    const { port } = new URL(server.origin)
+    await postgres.stop()
+    const gaveUp = await runServer(['check', '--wait', '700'], { PORT: port })
+    assert.deepEqual(gaveUp, { code: 1, stdout: '✗ API unhealthy: database unreachable\n', stderr: '' })
+    const args = ['--import', 'tsx', 'server.ts', 'check', '--wait', '60000']
+    const waiting = spawn(process.execPath, args, { cwd: root, env: { ...process.env, PORT: port } })
+    let output = ''
+    waiting.stdout.on('data', chunk => {
+      output += chunk
+    })
+    const closed = once(waiting, 'close')
+    await once(waiting.stdout, 'data')
+    assert.equal(output, '✗ API unhealthy: database unreachable\n')
+    await postgres.start()
+    assert.deepEqual(await closed, [0, null])
+    assert.match(output, /unreachable\n(✗ .+\n)*✓ API is healthy\n$/)
+  })
+
+  test('check --wait shows on a terminal one line that goes on: seconds and the reason', async t => {
+    const script = findTool(t, 'script')
+    if (!script) return
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    await postgres.stop()
+    t.after(() => postgres.start())
+    const command = `${process.execPath} --import tsx server.ts check ${server.origin}/health --wait 1500`
+    const { stdout } = await promisify(execFile)(script, ['-qc', command, '/dev/null'], { cwd: root }).catch(
+      ({ stdout, code }) => ({ stdout, code }),
+    )
+    assert.match(stdout, /\r[01] s ✗ API unhealthy: database unreachable\x1b\[K\r/)
+    assert.match(stdout, /\r\x1b\[K✗ API unhealthy: database unreachable\r\n$/)
+  })
+
+  test('check --nagios speaks as a plugin: OK, CRITICAL, UNKNOWN, with the time, all on standard output', async t => {
+    const server = await start(t, { DATABASE_URL: postgres.url })
+    const { port } = new URL(server.origin)
+    const settings = { PORT: port, HEALTH_SLOW_MS: '60000' }
+    const ok = await runServer(['check', '--nagios'], settings)
+    assert.equal(ok.code, 0)
+    assert.match(ok.stdout, /^HEALTH OK - API is healthy \| time=\d\.\d{3}s;60\.000;5\.000;0;5\.000\n$/)
+    const warning = await runServer(['check', '--nagios'], { PORT: port, HEALTH_SLOW_MS: '1' })
+    assert.equal(warning.code, 1)
+    await postgres.stop()
+    const critical = await runServer(['check', '--nagios'], settings)
+    await postgres.start()
+    assert.equal(critical.code, 2)
+    assert.match(critical.stdout, /^HEALTH CRITICAL - API unhealthy: database unreachable \| time=/)
+    for (const unknown of [
+      await runServer(['check', '--nagios', '--timeout', 'x'], settings),
+      await runServer(['check', '--nagios'], { PORT: 'x' }),
+    ]) {
+      assert.equal(unknown.code, 3)
+      assert.match(unknown.stdout, /^HEALTH UNKNOWN - (--timeout|PORT) must be [^|\n]+\n$/)
+    }
   })
 })
