@@ -51,13 +51,19 @@ export async function runServer(
   return { code, stdout, stderr }
 }
 
-/** Starts the program on a port of its own and resolves when it says that it listens. */
+/**
+ * Starts the program on a port of its own and resolves when it says that it listens.
+ *
+ * @param launcher what becomes Node.js: a command that takes Node.js and its arguments as its own.
+ */
 export async function startServer(
   settings: Readonly<Record<string, string>>,
   command: readonly string[] = program,
+  launcher: readonly string[] = [],
 ): Promise<Running> {
   const env = environmentOf({ HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0', ...settings })
-  const child = spawn(process.execPath, command, { cwd: root, env })
+  const [file = process.execPath, ...args] = [...launcher, process.execPath, ...command]
+  const child = spawn(file, args, { cwd: root, env })
   let output = ''
   const collect = (chunk: Buffer) => {
     output += chunk
