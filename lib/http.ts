@@ -6,8 +6,8 @@ import { alive, internalError, methodNotAllowed, notFound, type Reply, type Verd
 import { type Pages, type Route, routeOf } from './route.ts'
 
 export interface HttpOptions {
-  /** Runs the check; rejects only on a fault of ours. */
-  readonly check: () => Promise<{ readonly verdict: Verdict; readonly waitMs: number }>
+  /** Runs a check for a request; `fail` is for a fault of ours. */
+  readonly check: (answer: (verdict: Verdict, waitMs: number) => void, fail: (fault: unknown) => void) => void
   readonly replies: Readonly<Record<Verdict['result'], Reply>>
   readonly pages: Pages
   /** Monotonic milliseconds. */
@@ -74,16 +74,24 @@ export function createHttp(options: HttpOptions): Http {
     else checkAndSend(exchange)
   }
 
-  async function checkAndSend(exchange: Exchange) {
-    try {
-      const { verdict, waitMs } = await check()
-      // The stop may have begun while the check ran.
-      if (refusing) exchange.response.shouldKeepAlive = false
-      if (verdict !== shared.verdict) shared = { verdict, timing: timingOf(verdict) }
-      send(exchange, replies[verdict.result], `wait;dur=${decimals(waitMs, 10)}, ${shared.timing}`)
-    } catch (error) {
-      fail(exchange, error)
-    }
+  function checkAndSend(exchange: Exchange) {
+    check(
+      (verdict, waitMs) => {
+        try {
+          sendVerdict(exchange, verdict, waitMs)
+        } catch (error) {
+          fail(exchange, error)
+        }
+      },
+      fault => fail(exchange, fault),
+    )
+  }
+
+  function sendVerdict(exchange: Exchange, verdict: Verdict, waitMs: number) {
+    // The stop may have begun while the check ran.
+    if (refusing) exchange.response.shouldKeepAlive = false
+    if (verdict !== shared.verdict) shared = { verdict, timing: timingOf(verdict) }
+    send(exchange, replies[verdict.result], `wait;dur=${decimals(waitMs, 10)}, ${shared.timing}`)
   }
 
   /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */
@@ -109,7 +117,8 @@ export function createHttp(options: HttpOptions): Http {
     // Whoever asks for something else may be about to send something else: an upload, an attack.
     if (reply === notFound || reply === methodNotAllowed) response.shouldKeepAlive = false
     response.writeHead(reply.status, headers)
-    response.end(body)
+    // All of ours is ASCII, and Latin-1 is written without counting or translating: 7 % of an answer's time.
+    response.end(body, reply.contentType ? 'utf8' : 'latin1')
     onAnswer(route.path, reply.status, totalMs)
     connections.end(request.socket)
   }

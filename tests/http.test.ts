@@ -9,7 +9,14 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { repliesOf, sentences, type Verdict } from '../lib/health.ts'
 import { createHttp, type HttpOptions } from '../lib/http.ts'
 
-type Check = HttpOptions['check']
+/** A check as the tests of this file write it. */
+type Check = () => Promise<{ verdict: Verdict; waitMs: number }>
+
+const callsBack =
+  (check: Check): HttpOptions['check'] =>
+  (answer, fail) => {
+    check().then(({ verdict, waitMs }) => answer(verdict, waitMs), fail)
+  }
 
 const now = () => performance.now()
 const answering =
@@ -455,7 +462,7 @@ describe('createHttp()', { concurrency: true }, () => {
   test('listen() rejects with the code of the system when the port is taken', async t => {
     const { port } = await serve(t)
     const second = createHttp({
-      check: isHealthy,
+      check: callsBack(isHealthy),
       replies: repliesOf(503),
       pages: new Map(),
       now,
@@ -562,10 +569,13 @@ interface Answer {
 }
 
 /** A server made by createHttp on a port of its own, and clients that speak bytes. */
-async function serve(t: TestContext, options: Partial<HttpOptions> = {}) {
+async function serve(
+  t: TestContext,
+  { check = isHealthy, ...options }: Partial<Omit<HttpOptions, 'check'>> & { check?: Check } = {},
+) {
   const faults: unknown[] = []
   const http = createHttp({
-    check: isHealthy,
+    check: callsBack(check),
     replies: repliesOf(503),
     pages: new Map(),
     now,

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { createProbe, type Outcome, type Probe } from '../lib/probe.ts'
+import { createProbe, type Probe } from '../lib/probe.ts'
 
 const timeoutMs = 1_000
 /** An answer must still be written when the time is up, so it is decided before. */
@@ -15,6 +15,8 @@ interface Ask {
   readonly until: number
   answer(verdict: string): void
 }
+
+const neverCalled = (fault: unknown) => assert.fail(String(fault))
 
 /** A probe whose clock and whose asks the test holds in its hand. */
 function stage(t: TestContext) {
@@ -32,9 +34,9 @@ function stage(t: TestContext) {
   return { probe, asks, answers, request, advance, answer }
 
   function request(name: string) {
-    probe.check().then(({ verdict, waitMs }) => {
+    probe.check((verdict, waitMs) => {
       answers[name] = { verdict, waitMs, atMs: time - begun }
-    })
+    }, neverCalled)
   }
 
   /** Lets milliseconds go by, one by one. */
@@ -51,6 +53,10 @@ function stage(t: TestContext) {
     asks[index]?.answer(verdict)
     await settle()
   }
+}
+
+function verdictOf(probe: Probe<string>): Promise<string> {
+  return new Promise((resolve, reject) => probe.check(resolve, reject))
 }
 
 /** Until every promise that is settled has told everyone. */
@@ -163,19 +169,19 @@ test('check() lets a verdict that lies in the socket when a stalled event loop w
     now: () => performance.now(),
     timeoutMs: 30,
   })
-  const answer = probe.check()
+  const answer = verdictOf(probe)
   theirs.write('healthy')
   const until = performance.now() + 60
   while (performance.now() < until);
-  assert.equal((await answer).verdict, 'healthy')
+  assert.equal(await answer, 'healthy')
 })
 
 test('check() rejects as its check does, and the next check is none the worse', async () => {
   const results = [Promise.reject(new Error('ours')), Promise.resolve('healthy')]
   const ask = () => results.shift() as Promise<string>
   const probe = createProbe({ ask, expired: () => 'expired', now: () => performance.now(), timeoutMs })
-  await assert.rejects(probe.check(), { message: 'ours' })
-  assert.equal((await probe.check()).verdict, 'healthy')
+  await assert.rejects(verdictOf(probe), { message: 'ours' })
+  assert.equal(await verdictOf(probe), 'healthy')
 })
 
 test('stop() answers all who wait and all who come, and asks no more', async t => {
@@ -186,9 +192,9 @@ test('stop() answers all who wait and all who come, and asks no more', async t =
   probe.stop('stopping')
   request('late')
   await advance(1)
-  assert.deepEqual(answers['running'], { verdict: 'stopping', waitMs: 0, atMs: 6 })
-  assert.deepEqual(answers['next'], { verdict: 'stopping', waitMs: 0, atMs: 6 })
-  assert.deepEqual(answers['late'], { verdict: 'stopping', waitMs: 0, atMs: 6 })
+  assert.deepEqual(answers['running'], { verdict: 'stopping', waitMs: 0, atMs: 5 })
+  assert.deepEqual(answers['next'], { verdict: 'stopping', waitMs: 0, atMs: 5 })
+  assert.deepEqual(answers['late'], { verdict: 'stopping', waitMs: 0, atMs: 5 })
   await answer(0, 'too late')
   request('later')
   await settle()
@@ -207,10 +213,10 @@ test('createProbe() keeps a timer while somebody waits, and none when nobody doe
     now: () => performance.now(),
     timeoutMs: 60_000,
   })
-  const waiting: Promise<Outcome<string>>[] = []
+  const waiting: Promise<string>[] = []
   assert.equal(timers(), idle, 'made')
 
-  waiting.push(probe.check(), probe.check(), probe.check())
+  waiting.push(verdictOf(probe), verdictOf(probe), verdictOf(probe))
   assert.equal(timers(), idle + 1, 'three wait')
   asks[0]?.('healthy')
   await waiting[0]
@@ -219,7 +225,7 @@ test('createProbe() keeps a timer while somebody waits, and none when nobody doe
   await Promise.all(waiting)
   assert.equal(timers(), idle, 'all are answered')
 
-  waiting.push(probe.check(), probe.check())
+  waiting.push(verdictOf(probe), verdictOf(probe))
   assert.equal(timers(), idle + 1, 'two wait again')
   probe.stop('stopping')
   await Promise.all(waiting)
@@ -235,10 +241,7 @@ test('createProbe() keeps no timer for an ask that never settles, once all are a
     now: () => performance.now(),
     timeoutMs: 10,
   })
-  assert.deepEqual(
-    (await Promise.all([probe.check(), probe.check()])).map(({ verdict }) => verdict),
-    ['expired', 'expired'],
-  )
+  assert.deepEqual(await Promise.all([verdictOf(probe), verdictOf(probe)]), ['expired', 'expired'])
   assert.equal(timers(), idle)
 })
 
