@@ -21,7 +21,9 @@ let port: number
 before(async () => {
   postgres = await openPostgres()
   const settings = { DATABASE_URL: postgres.url, HEALTH_TIMEOUT_MS: String(timeoutMs) }
-  server = await startServer(settings, undefined, ['sh', '-c', `ulimit -n ${descriptors}; exec "$0" "$@"`])
+  server = await startServer(settings, undefined, {
+    through: ['sh', '-c', `ulimit -n ${descriptors}; exec "$0" "$@"`],
+  })
   port = Number(new URL(server.origin).port)
 })
 after(async () => {

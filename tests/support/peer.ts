@@ -5,7 +5,12 @@ import net, { type AddressInfo } from 'node:net'
 /** What the peer sends: after the start-up message, and after the n-th statement (from 0) of a connection. */
 export interface Scenario {
   readonly startup: Buffer
-  readonly statement: (index: number) => Buffer
+  /** `sent` is what came from the client: a statement, or a step of its authentication. */
+  readonly statement: (index: number, sent: Buffer) => Buffer
+  /** Ends each connection as soon as it is there: politely, or with a reset. */
+  readonly accept?: 'close' | 'reset'
+  /** Sends one byte, and the next only so many milliseconds later. */
+  readonly byteEveryMs?: number
 }
 
 export function message(type: string, body: Buffer): Buffer {
@@ -43,18 +48,28 @@ export function error(code: string, text: string): Buffer {
   return Buffer.concat([message('E', Buffer.from(`SERROR\0VERROR\0C${code}\0M${text}\0\0`)), ready])
 }
 
+/** A server as it should be. */
+export const honest: Scenario = { startup: welcome, statement: () => row('1') }
+
+export type Peer = Awaited<ReturnType<typeof openPeer>>
+
 /** Listens on a loopback port. Expects clients that do not ask for TLS. */
-export async function openPeer({ startup, statement }: Scenario) {
+export async function openPeer(scenario: Scenario) {
   const sockets = new Set<net.Socket>()
   let connections = 0
+  let played = scenario
   const server = net.createServer(socket => {
+    const { startup, statement, accept, byteEveryMs } = played
     connections += 1
     sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)))
+    if (accept === 'close') socket.end()
+    if (accept === 'reset') socket.resetAndDestroy()
     let statements = -1
-    socket.on('data', () => {
-      const answer = statements < 0 ? startup : statement(statements)
+    socket.on('data', sent => {
+      const answer = statements < 0 ? startup : statement(statements, sent)
       statements += 1
-      socket.write(answer)
+      if (byteEveryMs === undefined) socket.write(answer)
+      else drip(socket, answer, byteEveryMs)
       if (answer.includes('VFATAL')) socket.end()
     })
   })
@@ -65,10 +80,24 @@ export async function openPeer({ startup, statement }: Scenario) {
     get connections() {
       return connections
     },
+    /** From now on it is this scenario; connections that are open end, or go on as they were. */
+    play(next: Scenario, open: 'end' | 'keep' = 'end') {
+      played = next
+      if (open === 'end') for (const socket of sockets) socket.destroy()
+    },
     async close() {
       for (const socket of sockets) socket.destroy()
       server.close()
       await once(server, 'close')
     },
   }
+}
+
+function drip(socket: net.Socket, bytes: Buffer, everyMs: number) {
+  const timer = setInterval(() => {
+    socket.write(bytes.subarray(0, 1))
+    bytes = bytes.subarray(1)
+    if (bytes.length === 0) clearInterval(timer)
+  }, everyMs)
+  socket.once('close', () => clearInterval(timer))
 }

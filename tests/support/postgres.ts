@@ -46,8 +46,11 @@ export interface Postgres {
   start(): Promise<void>
   /** `smart` waits for clients to leave, `fast` sends them away, `immediate` drops them; resolves when all is over. */
   stop(mode?: StopMode): Promise<void>
-  /** SIGKILL to all its processes, as when the machine lost power; resolves when they are gone. */
-  kill(): Promise<void>
+  /**
+   * SIGKILL to all its processes, as when the machine lost power, or to the postmaster alone: the others notice
+   * and end. Resolves when they are gone.
+   */
+  kill(whom?: 'all' | 'postmaster'): Promise<void>
   /** SIGSTOP to all its processes: the kernel still accepts connections for it, and nobody answers. */
   freeze(): void
   thaw(): void
@@ -97,7 +100,7 @@ export async function openPostgres(configuration: Configuration = {}): Promise<P
   }
 }
 
-interface Account {
+export interface Account {
   readonly uid: number
   readonly gid: number
 }
@@ -173,9 +176,10 @@ function createPostgres({ folder, port, account, guard }: Parts): Postgres {
     await ended
   }
 
-  async function kill() {
+  async function kill(whom: 'all' | 'postmaster' = 'all') {
     if (!server) return
-    for (const each of [pid, ...childrenOf(pid)]) signal(each, 'SIGKILL')
+    const others = whom === 'all' ? childrenOf(pid) : []
+    for (const each of [pid, ...others]) signal(each, 'SIGKILL')
     await ended
     // The guard must not take whoever has this number next for the server.
     rmSync(join(data, 'postmaster.pid'), { force: true })
@@ -256,7 +260,7 @@ function copyBinaries(native: string, folder: string) {
 }
 
 /** PostgreSQL refuses to be root and needs a user with a name: then nobody. */
-function accountToRunAs(): Account | undefined {
+export function accountToRunAs(): Account | undefined {
   if (process.getuid?.() !== 0) return undefined
   const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+):/m.exec(readFileSync('/etc/passwd', 'utf8')) ?? []
   if (!uid || !gid) throw new Error('PostgreSQL cannot run as root, and this machine has no user "nobody"')

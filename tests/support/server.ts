@@ -1,5 +1,5 @@
 // Starts the program as people do, as a process of its own, and asks it as a load balancer does.
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import http, { type IncomingHttpHeaders } from 'node:http'
 import { fileURLToPath } from 'node:url'
@@ -31,7 +31,8 @@ function environmentOf(settings: Readonly<Record<string, string>>) {
   return { PATH: process.env['PATH'] ?? '', HOME: process.env['HOME'] ?? '/', ...settings }
 }
 
-const program = ['--import', 'tsx', 'server.ts']
+/** What Node is told to run. */
+export const program = ['--import', 'tsx', 'server.ts']
 
 /** Runs the program to its end: for commands, and for settings that it refuses. */
 export async function runServer(
@@ -51,26 +52,31 @@ export async function runServer(
   return { code, stdout, stderr }
 }
 
-/**
- * Starts the program on a port of its own and resolves when it says that it listens.
- *
- * @param launcher what becomes Node.js: a command that takes Node.js and its arguments as its own.
- */
+/** How the program is started where that is not as a plain child. */
+export interface Start {
+  /** A command, with its arguments, that runs what follows it: the program. */
+  readonly through?: readonly string[]
+  /** A channel for `child.send()`, to whatever was loaded before the program. */
+  readonly ipc?: boolean
+}
+
+/** Starts the program on a port of its own and resolves when it says that it listens. */
 export async function startServer(
   settings: Readonly<Record<string, string>>,
   command: readonly string[] = program,
-  launcher: readonly string[] = [],
+  { through = [], ipc = false }: Start = {},
 ): Promise<Running> {
   const env = environmentOf({ HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0', ...settings })
-  const [file = process.execPath, ...args] = [...launcher, process.execPath, ...command]
-  const child = spawn(file, args, { cwd: root, env })
+  const [file = '', ...args] = [...through, process.execPath, ...command]
+  const stdio: StdioOptions = ['pipe', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])]
+  const child = spawn(file, args, { cwd: root, env, stdio })
   let output = ''
   const collect = (chunk: Buffer) => {
     output += chunk
     child.emit('line')
   }
-  child.stdout.on('data', collect)
-  child.stderr.on('data', collect)
+  child.stdout?.on('data', collect)
+  child.stderr?.on('data', collect)
   const exited = once(child, 'exit')
 
   function events() {
