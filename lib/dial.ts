@@ -21,29 +21,68 @@ export interface DialOptions {
   readonly rootCert: string | undefined
 }
 
+/** After the time for an address, so that the next address goes before another call (milliseconds). */
+const redialAfterMs = 100
+
 /** Begins to connect to `target`. Nothing is thrown: failures come through `connected`. */
 export function dial(target: Target, options: DialOptions): Dialing {
   const unix = target.host.startsWith('/')
-  let socket: net.Socket = unix
-    ? net.connect({ path: `${target.host}/.s.PGSQL.${target.port}` })
-    : net.connect({
-        host: target.host,
-        port: target.port,
-        lookup: options.lookup,
-        autoSelectFamily: true,
-        autoSelectFamilyAttemptTimeout: options.addressTimeoutMs,
-        noDelay: true,
-        // Only for a peer that vanished while the session was idle.
-        keepAlive: true,
-        keepAliveInitialDelay: 15_000,
-      })
-  const raw = socket
-  raw.on('error', ignore)
+  const unanswered = failure('ETIMEDOUT')
+  let raw = call()
+  let socket: net.Socket = raw
+  let destroyed = false
 
   return { connected: connect(), destroy }
 
+  function call(): net.Socket {
+    const called = unix
+      ? net.connect({ path: `${target.host}/.s.PGSQL.${target.port}` })
+      : net.connect({
+          host: target.host,
+          port: target.port,
+          lookup: options.lookup,
+          autoSelectFamily: true,
+          autoSelectFamilyAttemptTimeout: options.addressTimeoutMs,
+          noDelay: true,
+          // Only for a peer that vanished while the session was idle.
+          keepAlive: true,
+          keepAliveInitialDelay: 15_000,
+        })
+    return called.on('error', ignore)
+  }
+
+  /**
+   * Calls until somebody answers, or `destroy`. The system sends a lost SYN again after 1, 2, 4 s (Linux before
+   * 6.5): the first check after the network is back would wait for that in vain.
+   */
+  async function answered(): Promise<net.Socket> {
+    for (;;) {
+      const unlimited = limit(raw)
+      try {
+        await event(raw, 'connect')
+        return raw
+      } catch (error) {
+        if (error !== unanswered || destroyed) throw error
+        raw = call()
+        socket = raw
+      } finally {
+        unlimited()
+      }
+    }
+  }
+
+  /** Gives each address its time, and a little more; not the lookup, which would not be quicker. */
+  function limit(called: net.Socket): () => void {
+    let timer: NodeJS.Timeout | undefined
+    called.on('connectionAttempt', () => {
+      clearTimeout(timer)
+      timer = setTimeout(() => called.destroy(unanswered), options.addressTimeoutMs + redialAfterMs)
+    })
+    return () => clearTimeout(timer)
+  }
+
   async function connect(): Promise<net.Socket> {
-    await event(raw, 'connect')
+    await answered()
     // libpq, too, ignores sslmode on Unix sockets.
     if (unix || target.tls === 'disable') return raw
     if (!(await offersTls(raw, target.tls === 'prefer'))) return raw
@@ -57,6 +96,7 @@ export function dial(target: Target, options: DialOptions): Dialing {
   }
 
   function destroy(error: Error) {
+    destroyed = true
     socket.destroy(error)
     raw.destroy(error)
   }

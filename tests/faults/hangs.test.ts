@@ -1,0 +1,186 @@
+// PostgreSQL, or the way to it, hangs: every answer comes in time, and the first after it is a yes.
+import assert from 'node:assert/strict'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { backendOf, terminate } from '../support/administer.ts'
+import { type Caller, type Judged, startJudged } from '../support/judge.ts'
+import { findPacketLoss } from '../support/network.ts'
+import { honest, openPeer, type Peer, row, type Scenario, silence, welcome } from '../support/peer.ts'
+import { openPostgres, type Postgres } from '../support/postgres.ts'
+import { openProxy } from '../support/proxy.ts'
+
+const timeoutMs = 800
+
+/** The first request is told no: what it waits for goes on, and is there for the second. */
+async function slowly({ ask }: Caller) {
+  const answers = [await ask(), await ask()]
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    [503, 200],
+  )
+  return answers
+}
+
+/** The program at a port of this machine. */
+function start(port: number, settings: Record<string, string> = {}) {
+  return startJudged({
+    DATABASE_URL: `postgres://postgres:geheim@127.0.0.1:${port}/postgres?sslmode=disable`,
+    HEALTH_TIMEOUT_MS: `${timeoutMs}`,
+    ...settings,
+  })
+}
+
+describe('PostgreSQL hangs', () => {
+  let postgres: Postgres
+  let judged: Judged
+  before(async () => {
+    postgres = await openPostgres()
+    judged = await start(postgres.port)
+  })
+  after(async () => {
+    await judged?.close()
+    await postgres?.close()
+  })
+
+  async function startBehindProxy(t: TestContext) {
+    const proxy = await openProxy(postgres.port)
+    t.after(() => proxy.close())
+    const { judge, close } = await start(proxy.port)
+    t.after(close)
+    return { proxy, judge }
+  }
+
+  test('all its processes are frozen: connect_timeout', () =>
+    judged.judge({
+      says: 'connect_timeout',
+      begin: () => postgres.freeze(),
+      end: () => postgres.thaw(),
+    }))
+
+  test('our backend alone is frozen: nobody notices, a fresh session answers', async () => {
+    let backend = 0
+    await judged.judge({
+      says: 'healthy',
+      async begin() {
+        backend = await backendOf(postgres.url)
+        process.kill(backend, 'SIGSTOP')
+      },
+      end: () => process.kill(backend, 'SIGCONT'),
+    })
+  })
+
+  test('our connection alone has stalled: nobody notices, a fresh session answers', async t => {
+    const { proxy, judge } = await startBehindProxy(t)
+    await judge({ says: 'healthy', begin: proxy.stallOpen, end: proxy.flow })
+    assert.equal(proxy.connections.length, 2)
+  })
+
+  test('everything between us has stalled: connect_timeout', async t => {
+    const { proxy, judge } = await startBehindProxy(t)
+    await judge({ says: 'connect_timeout', begin: proxy.stall, end: proxy.flow })
+  })
+
+  test('packets are lost: connect_timeout', async t => {
+    const network = findPacketLoss(t)
+    if (!network) return
+    let loss: Awaited<ReturnType<typeof network.lose>>
+    await judged.judge({
+      says: 'connect_timeout',
+      async begin() {
+        loss = await network.lose(postgres.port)
+      },
+      end: () => loss.stop(),
+    })
+  })
+
+  test('a connect that is slower than the deadline: connect_timeout, then healthy, on one connection in all', async t => {
+    const { proxy, judge } = await startBehindProxy(t)
+    let before = 0
+    await judge({
+      says: ['connect_timeout', 'healthy'],
+      begin() {
+        before = proxy.connections.length
+        // For the login, the statement that warms the session, and the check's own, which comes too late.
+        proxy.delay(timeoutMs * 0.45)
+        proxy.reset()
+      },
+      during: slowly,
+      end: () => proxy.delay(0),
+    })
+    assert.equal(proxy.connections.length - before, 1)
+  })
+
+  test('a login that takes longer than the deadline: connect_timeout, then healthy', async () => {
+    let from = 0
+    await judged.judge({
+      says: ['connect_timeout', 'healthy'],
+      async begin() {
+        await terminate(postgres.url)
+        await postgres.configure({ settings: { pre_auth_delay: '1', log_connections: 'on' } })
+        from = postgres.log().length
+      },
+      during: slowly,
+      end: () => postgres.configure({ settings: { pre_auth_delay: '0' } }),
+    })
+    assert.equal(
+      postgres
+        .log()
+        .slice(from)
+        .match(/connection received/g)?.length,
+      1,
+    )
+  })
+})
+
+describe('a peer hangs', () => {
+  let peer: Peer
+  let judged: Judged
+  before(async () => {
+    peer = await openPeer(honest)
+    judged = await start(peer.port)
+  })
+  after(async () => {
+    await judged?.close()
+    await peer?.close()
+  })
+
+  const hangs: [what: string, says: 'connect_timeout' | 'timeout', scenario: Scenario][] = [
+    ['accepts and is silent', 'connect_timeout', { startup: silence, statement: () => silence }],
+    [
+      'goes quiet in the middle of the login',
+      'connect_timeout',
+      { startup: welcome.subarray(0, 9), statement: () => silence },
+    ],
+    ['is silent after the login', 'connect_timeout', { startup: welcome, statement: () => silence }],
+    [
+      'answers the first statement of a session only',
+      'timeout',
+      { startup: welcome, statement: index => (index === 0 ? row('1') : silence) },
+    ],
+    [
+      'stops in the middle of an answer',
+      'timeout',
+      { startup: welcome, statement: index => (index === 0 ? row('1') : row('1').subarray(0, 40)) },
+    ],
+    ['sends one byte every 100 ms', 'connect_timeout', { ...honest, byteEveryMs: 100 }],
+  ]
+  for (const [what, says, scenario] of hangs) {
+    test(`that ${what}: ${says}`, () =>
+      judged.judge({
+        says,
+        begin: () => peer.play(scenario),
+        // Whoever waits behind another check, whose session has not answered, waits for a connection.
+        ...(says === 'timeout' ? { during: async ({ ask }) => [await ask(), await ask()] } : {}),
+        end: () => peer.play(honest),
+      }))
+  }
+
+  test('that swallowed one connection, and would serve another: healthy when that attempt is given up', async t => {
+    const impatient = await start(peer.port, { HEALTH_CONNECT_TIMEOUT_MS: `${timeoutMs / 2}` })
+    t.after(() => impatient.close())
+    await impatient.judge({
+      says: 'connect_timeout',
+      begin: () => peer.play({ startup: silence, statement: () => silence }),
+      end: () => peer.play(honest, 'keep'),
+    })
+  })
+})
