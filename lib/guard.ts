@@ -29,6 +29,7 @@ export function createGuard(): Guard {
   // The start-up's own.
   let answersExpected = 1
   let lastWords: Error | undefined
+  let step = 0
   return { expectAnswer, read, fatal: () => lastWords }
 
   function expectAnswer() {
@@ -61,15 +62,46 @@ export function createGuard(): Guard {
     if (type === 'E') lastWords ??= fatalOf(body)
     if (type === 'R') return judgeAuthentication(body)
     if (type === 'T' && !isOneColumn(body)) return violation
+    if (type === 'D' && !isOneValue(body)) return violation
     if (!'TDCZ'.includes(type)) return undefined
     if (answersExpected === 0) return violation
     if (type === 'Z') answersExpected -= 1
     return undefined
   }
+
+  function judgeAuthentication(body: Buffer): Error | undefined {
+    if (body.length < 4) return violation
+    const before = step
+    step = body.readUInt32BE(0)
+    const shape = steps[step]
+    // GSSAPI and its like: a method that we do not have.
+    if (shape === undefined) return refusal
+    if (step === 10) return body.includes('SCRAM-SHA-256\0', 4) ? undefined : refusal
+    // Who lets us in without its signature may not know the password.
+    if (step === 0 && (before === 10 || before === 11)) return refusal
+    if (step > 10 && before !== step - 1) return violation
+    const found = shape.exec(body.toString('latin1', 4))
+    return found !== null && Number(found[1] ?? 0) <= maxScramIterations ? undefined : violation
+  }
 }
 
 /** SQLSTATE for a protocol violation. */
 const violation = failure('08P01')
+/** … and for an authentication that cannot be. */
+const refusal = failure('28000')
+
+/**
+ * Ok, clear text, MD5 with its salt, SASL and its two steps, the first of which names its iterations. What has
+ * another shape escapes the driver as a rejection that nobody holds, or leaves it waiting.
+ */
+const steps: Readonly<Record<number, RegExp>> = {
+  0: /^$/,
+  3: /^$/,
+  5: /^[\s\S]{4}$/,
+  10: /./,
+  11: /^r=[^,]+,s=[A-Za-z0-9+/]+=*,i=([1-9]\d{0,8})$/,
+  12: /^v=/,
+}
 
 /**
  * Authentication, ParameterStatus, BackendKeyData, ReadyForQuery, RowDescription, DataRow, CommandComplete,
@@ -91,16 +123,11 @@ function isOneColumn(body: Buffer): boolean {
   return body.length >= 2 && body.readUInt16BE(0) === 1 && body.indexOf(0, 2) === body.length - 19
 }
 
-/** Ok, clear text, MD5, SASL and its two steps; the driver ignores the others, and waits. */
-function judgeAuthentication(body: Buffer): Error | undefined {
-  if (body.length < 4) return violation
-  const type = body.readUInt32BE(0)
-  if (type === 11) {
-    const iterations = Number(/(?:^|,)i=(\d{1,9})$/.exec(body.toString('utf8', 4))?.[1])
-    return iterations <= maxScramIterations ? undefined : violation
-  }
-  // GSSAPI and its like: a method that we do not have.
-  return [0, 3, 5, 10, 12].includes(type) ? undefined : failure('28000')
+/** NULL, whose length is -1, or as many bytes as it says; the driver takes what is there. */
+function isOneValue(body: Buffer): boolean {
+  if (body.length < 6 || body.readUInt16BE(0) !== 1) return false
+  const length = body.readInt32BE(2)
+  return length === body.length - 6 || (length === -1 && body.length === 6)
 }
 
 /** Fields, each a letter and a text that ends with NUL: V or S the severity, C the code, M the message. */

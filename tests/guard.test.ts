@@ -3,23 +3,22 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { codeOf } from '../lib/failure.ts'
 import { createGuard } from '../lib/guard.ts'
-import { error, fatal, message, ready, row, welcome } from './support/peer.ts'
+import { authentication, error, fatal, message, ready, row, welcome } from './support/peer.ts'
 
-function authentication(type: number, rest = ''): Buffer {
-  return message('R', Buffer.concat([Buffer.from([0, 0, 0, type]), Buffer.from(rest)]))
-}
+const scramOffered = authentication(10, 'SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')
 
 function scram(iterations: string): Buffer {
-  return authentication(11, `r=nonce,s=salt,i=${iterations}`)
+  return Buffer.concat([scramOffered, authentication(11, `r=nonce,s=salt,i=${iterations}`)])
 }
 
 const allowed: [what: string, bytes: Buffer][] = [
   ['a start-up and an answer', Buffer.concat([welcome, row('1')])],
+  ['every step of SCRAM', Buffer.concat([scram('4096'), authentication(12, 'v=x'), authentication(0)])],
+  ['MD5 and a password in clear text', Buffer.concat([authentication(5, 'sa\nt'), authentication(3)])],
   [
-    'every step of SCRAM',
-    Buffer.concat([authentication(10, 'SCRAM-SHA-256\0\0'), scram('4096'), authentication(12, 'v=x')]),
+    'a row without a value',
+    Buffer.concat([row('1').subarray(0, 34), message('D', Buffer.from([0, 1, 255, 255, 255, 255]))]),
   ],
-  ['MD5 and a password in clear text', Buffer.concat([authentication(5, 'salt'), authentication(3)])],
   [
     'what else comes at a start',
     Buffer.concat(['S', 'K', 'N', 'v'].map(type => message(type, Buffer.alloc(8)))),
@@ -58,7 +57,14 @@ const refused: [what: string, bytes: Buffer, code?: string][] = [
   ['two thousand million SCRAM iterations', scram('2000000000')],
   ['SCRAM iterations that are no number', scram('x')],
   ['an authentication message without a type', message('R', Buffer.alloc(2))],
+  ['SCRAM without iterations', scram('0')],
+  ['SCRAM that goes on before it began', authentication(11, 'r=nonce,s=salt,i=4096')],
+  ['SCRAM that ends too soon', Buffer.concat([scramOffered, authentication(12, 'v=x')])],
+  ['SCRAM without a signature', Buffer.concat([scram('4096'), authentication(0)]), '28000'],
+  ['SASL without SCRAM', authentication(10, 'OAUTHBEARER\0\0'), '28000'],
+  ['MD5 without its salt', authentication(5)],
   ['GSSAPI', authentication(7), '28000'],
+  ['a row that is longer than its message', message('D', Buffer.from([0, 1, 0, 0, 1, 0, 49]))],
   ['a flood of notices', Buffer.concat(Array.from({ length: 1_001 }, () => message('N', Buffer.from('\0'))))],
   ['an answer that nobody asked for', Buffer.concat([welcome, row('1'), row('1')])],
   ['readiness that nobody waits for', Buffer.concat([welcome, row('1'), ready])],

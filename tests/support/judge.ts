@@ -101,12 +101,15 @@ export async function startJudged(
     const from = server.output().length
     const beganAt = performance.now()
 
-    await begin()
-    const answers = await during({ ask: request, underWay })
-    assert.ok(answers.length > 0)
-    for (const answer of answers) judgeAnswer(answer, may, heldMs)
-    await end()
-    // A restart that nobody asked about goes unnoticed; the fault is to be gone, and this is the first to ask.
+    try {
+      await begin()
+      const answers = await during({ ask: request, underWay })
+      assert.ok(answers.length > 0)
+      for (const answer of answers) judgeAnswer(answer, may, heldMs)
+    } finally {
+      await end()
+    }
+    // The first to ask after it.
     judgeAnswer(await request(), ['healthy'], 0)
 
     const { attempts, most } = await witness()

@@ -22,6 +22,11 @@ export function message(type: string, body: Buffer): Buffer {
 export const ready = message('Z', Buffer.from('I'))
 /** AuthenticationOk and ReadyForQuery. */
 export const welcome = Buffer.concat([message('R', Buffer.alloc(4)), ready])
+/** A step of the login: 3 clear text, 5 MD5, 7 GSSAPI, 10 to 12 SASL. */
+export function authentication(type: number, rest = ''): Buffer {
+  return message('R', Buffer.concat([Buffer.from([0, 0, 0, type]), Buffer.from(rest)]))
+}
+
 export const silence = Buffer.alloc(0)
 
 /** The whole answer to a statement: one row with one int4 column. */
