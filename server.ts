@@ -28,6 +28,9 @@ const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as 
 const environment = { ...process.env }
 // The driver reads PG… variables by itself, even for options it was given (PGTARGETSESSIONATTRS).
 for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
+// A name server that was silent is asked again by glibc after 5 s, and a lookup can't be called back: the first
+// check after the server has come back would wait in vain. What resolv.conf says of the rest stays.
+process.env['RES_OPTIONS'] ??= 'timeout:1 attempts:5'
 // Whoever reads our output may go away; that is no reason to stop answering.
 process.stdout.on('error', () => {})
 process.stderr.on('error', () => {})

@@ -58,8 +58,8 @@ export const honest: Scenario = { startup: welcome, statement: () => row('1') }
 
 export type Peer = Awaited<ReturnType<typeof openPeer>>
 
-/** Listens on a loopback port. Expects clients that do not ask for TLS. */
-export async function openPeer(scenario: Scenario) {
+/** Listens on a loopback port, a free one unless `at` says where. Expects clients that do not ask for TLS. */
+export async function openPeer(scenario: Scenario, at: net.ListenOptions = { host: '127.0.0.1', port: 0 }) {
   const sockets = new Set<net.Socket>()
   let connections = 0
   let played = scenario
@@ -78,7 +78,7 @@ export async function openPeer(scenario: Scenario) {
       if (answer.includes('VFATAL')) socket.end()
     })
   })
-  server.listen(0, '127.0.0.1')
+  server.listen(at)
   await once(server, 'listening')
   return {
     port: (server.address() as AddressInfo).port,
