@@ -1,0 +1,158 @@
+// Our own side: stalls, clocks that jump, readers of our output that stall or go away. No false alarm, no growth.
+import assert from 'node:assert/strict'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { type Caller, type JudgedStart, startJudged } from '../support/judge.ts'
+import { openPostgres, type Postgres } from '../support/postgres.ts'
+import { openProxy } from '../support/proxy.ts'
+import { ask } from '../support/server.ts'
+
+const nothing = () => {}
+
+describe('our own side', () => {
+  let postgres: Postgres
+  before(async () => {
+    postgres = await openPostgres()
+  })
+  after(() => postgres?.close())
+
+  async function start(t: TestContext, settings: Record<string, string> = {}, more: JudgedStart = {}) {
+    const proxy = await openProxy(postgres.port)
+    t.after(() => proxy.close())
+    const url = `postgres://postgres:geheim@127.0.0.1:${proxy.port}/postgres`
+    const judged = await startJudged({ DATABASE_URL: url, ...settings }, more)
+    t.after(() => judged.close())
+    return { proxy, ...judged }
+  }
+
+  test('stalled past the deadline while the answer was already in its socket: healthy, no false alarm', async t => {
+    const timeoutMs = 600
+    const { server, proxy, judge } = await start(t, { HEALTH_TIMEOUT_MS: `${timeoutMs}` })
+    const stalledMs = timeoutMs * 1.5
+    await judge({
+      says: 'healthy',
+      // The answer of PostgreSQL is held until the program is stopped.
+      begin: () => proxy.delay(200),
+      async during({ ask, underWay }: Caller) {
+        const asked = ask()
+        await underWay()
+        server.child.kill('SIGSTOP')
+        await pause(stalledMs)
+        server.child.kill('SIGCONT')
+        const answer = await asked
+        assert.ok(answer.answeredAt - answer.sentAt >= timeoutMs, 'the deadline has passed')
+        return [answer]
+      },
+      end: () => proxy.delay(0),
+      heldMs: stalledMs,
+    })
+    assert.equal(proxy.connections.length, 1)
+    assert.equal(server.events().filter(({ event }) => event === 'unhealthy').length, 0)
+  })
+
+  test('stalled while nobody asked, for longer than a session may be old: healthy', async t => {
+    const { server, judge } = await start(t, { HEALTH_SESSION_MAX_AGE_MS: '1000' })
+    await judge({
+      says: 'healthy',
+      async begin() {
+        server.child.kill('SIGSTOP')
+        await pause(1_100)
+      },
+      async during({ ask }: Caller) {
+        const asked = ask()
+        server.child.kill('SIGCONT')
+        return [await asked]
+      },
+      end: nothing,
+    })
+  })
+
+  /** SIGUSR2 turns the wall clock to and fro, by a day. */
+  const jumpingClock = `
+    const RealDate = Date
+    let jumpMs = 0
+    globalThis.Date = class extends RealDate {
+      constructor(...args) {
+        super(...(args.length === 0 ? [RealDate.now() + jumpMs] : args))
+      }
+      static now() {
+        return RealDate.now() + jumpMs
+      }
+    }
+    process.on('SIGUSR2', () => (jumpMs = jumpMs > 0 ? -86400000 : 86400000))
+  `
+  test('the wall clock jumps a day ahead, and two back, between checks and in one: only monotonic time decides', async t => {
+    const { server, proxy, judge } = await start(t, { HEALTH_TIMEOUT_MS: '600' }, { preload: jumpingClock })
+    const jump = () => server.child.kill('SIGUSR2')
+    await judge({
+      says: 'healthy',
+      begin: () => proxy.delay(100),
+      async during({ ask, underWay }: Caller) {
+        const answers = []
+        for (let jumps = 0; jumps < 4; jumps += 1) {
+          const asked = ask()
+          await underWay()
+          jump()
+          answers.push(await asked, await ask())
+        }
+        return answers
+      },
+      end: () => proxy.delay(0),
+    })
+    assert.equal(proxy.connections.length, 1, 'no session has aged')
+    // It did jump.
+    await postgres.stop()
+    jump()
+    await ask(`${server.origin}/health`)
+    const { time } = await server.event('unhealthy')
+    assert.ok(Math.abs(Date.parse(String(time)) - Date.now()) > 80_000_000, String(time))
+    await postgres.start()
+  })
+
+  for (const closed of [['stdout'], ['stderr'], ['stdout', 'stderr']] as const) {
+    test(`${closed.join(' and ')} closed, while there is something to log: the answers go on`, async t => {
+      const { server, judge } = await start(t)
+      for (const name of closed) server.child[name]?.destroy()
+      await judge({
+        says: 'connection_lost',
+        begin: () => postgres.stop(),
+        end: () => postgres.start(),
+      })
+    })
+  }
+
+  /** SIGUSR2 has ten thousand things go wrong, each of which is a line in the log. */
+  const lines = 10_000
+  const garrulous = `
+    process.on('SIGUSR2', () => {
+      for (let line = 0; line < ${lines}; line += 1) Promise.reject(new Error('ours'))
+    })
+  `
+  test('the reader of stdout stalls during ten thousand lines: memory does not grow, and how many are missing is said', async t => {
+    const nodeOptions = ['--expose-gc']
+    const { server, judge, witness } = await start(t, {}, { preload: garrulous, nodeOptions })
+    const { stdout } = server.child
+    await judge({ says: 'healthy', begin: nothing, end: nothing })
+    const before = (await witness()).memory
+    const logged = server.events().length
+
+    stdout?.pause()
+    server.child.kill('SIGUSR2')
+    // All are written, or dropped, before anything else is done.
+    for (let turn = 0; turn < 3; turn += 1) {
+      assert.equal((await ask(`${server.origin}/health`)).status, 200)
+    }
+    const grown = (await witness()).memory - before
+    assert.ok(grown < 1_000_000, `${grown} bytes more`)
+
+    stdout?.resume()
+    await postgres.stop()
+    await ask(`${server.origin}/health`)
+    const { dropped } = await server.event('unhealthy')
+    const written = server.events().length - logged - 1
+    assert.ok(written < lines / 2, 'most were dropped')
+    assert.equal(Number(dropped) + written, lines)
+    await postgres.start()
+    assert.equal((await ask(`${server.origin}/health`)).status, 200)
+  })
+})
