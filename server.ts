@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // Puts the parts together; the only file that touches `process`.
-import { readFileSync, statSync } from 'node:fs'
+import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { type Command, readCommand, UsageError, usage } from './lib/command.ts'
 import {
@@ -21,13 +21,15 @@ import { pluginFault } from './lib/nagios.ts'
 import { createProbe } from './lib/probe.ts'
 import { createReport } from './lib/report.ts'
 import type { Pages } from './lib/route.ts'
+import { createNotify, isJournal, readSocket } from './lib/systemd.ts'
 
 /** sysexits.h, where it has a word for it. */
 const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as const
 
 const environment = { ...process.env }
-// The driver reads PG… variables by itself, even for options it was given (PGTARGETSESSIONATTRS).
-for (const name of Object.keys(process.env)) if (name.startsWith('PG')) delete process.env[name]
+// The driver reads PG… variables by itself, even for options it was given (PGTARGETSESSIONATTRS); the others are
+// systemd's word to this process, and to none that it may start.
+for (const name of Object.keys(process.env)) if (/^(PG|LISTEN_|NOTIFY_)/.test(name)) delete process.env[name]
 // A name server that was silent is asked again by glibc after 5 s, and a lookup can't be called back: the first
 // check after the server has come back would wait in vain. What resolv.conf says of the rest stays.
 process.env['RES_OPTIONS'] ??= 'timeout:1 attempts:5'
@@ -55,18 +57,12 @@ async function run(args: readonly string[]) {
   else if (command.name === 'version') print(`pg-health ${version()}\n`)
   else if (command.name === 'check') await check(command)
   else if (command.name === 'check-config') checkConfig(config())
-  else await serve(config())
+  else await serve(config(), readSocket(environment, process.pid))
 }
 
-async function serve(config: Config) {
+async function serve(config: Config, socket: Socket) {
   const now = () => performance.now()
-  const log = createLog({
-    ...config,
-    format: config.logFormat ?? defaultFormat(),
-    level: config.logLevel,
-    date: () => new Date(),
-    write,
-  })
+  const log = await openLog(config)
   const report = createReport({ log, now, slowMs: config.slowMs })
   const database = createDatabase({ ...config, now })
   /** Everyone who wants to know what the checks found. */
@@ -123,8 +119,7 @@ async function serve(config: Config) {
   if (config.leftOut.length > 0) {
     log('warn', 'parameters_left_out', `left out of the database URL: ${config.leftOut.join(', ')}`)
   }
-  const url = await listen(http, config, log)
-  log('info', 'listening', `listening on ${url}`, { url })
+  await listen(http, config, socket, log)
   // Warms the session, and its verdict is the first result in the log.
   probe.check(
     () => {},
@@ -132,16 +127,25 @@ async function serve(config: Config) {
   )
 }
 
-async function listen(http: Http, { host, port }: Config, log: Log): Promise<string> {
+/** What systemd listens on for us, if it does. */
+type Socket = ReturnType<typeof readSocket>
+
+async function listen(http: Http, { host, port }: Config, socket: Socket, log: Log) {
+  const place = socket ? `descriptor ${socket.fd} of systemd` : `port ${port}`
   try {
-    const bound = await http.listen(host === undefined ? { port } : { host, port })
-    return `http://${host === undefined ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${bound}/health`
+    const bound = await http.listen(socket ?? (host === undefined ? { port } : { host, port }))
+    const name = (socket ? bound?.address : host) ?? '::'
+    const url = bound && urlOf(name === '::' ? 'localhost' : name, bound.port)
+    log('info', 'listening', `listening on ${url ?? `a Unix socket, ${place}`}`, { url, ...socket })
   } catch (error) {
-    log('error', 'listen_failed', `can't listen on port ${port}: ${codeOf(error)}`, {
-      port,
-      code: codeOf(error),
+    const code = codeOf(error)
+    // A port may become free; what a socket unit hands over stays what it is.
+    const hint = socket ? ' (a unit needs ListenStream= and Accept=no)' : ''
+    log('error', 'listen_failed', `can't listen on ${place}: ${code}${hint}`, {
+      code,
+      ...(socket ?? { port }),
     })
-    return process.exit(exitCodes.failure)
+    process.exit(socket ? exitCodes.config : exitCodes.failure)
   }
 }
 
@@ -155,7 +159,7 @@ async function check({ url, ...how }: Extract<Command, { name: 'check' }>) {
   const { runCheck } = await import('./lib/check.ts')
   process.exitCode = await runCheck({
     ...how,
-    url: url ?? urlOf(client),
+    url: url ?? ownUrl(client),
     slowMs: client.slowMs,
     now: () => performance.now(),
     write: print,
@@ -165,10 +169,13 @@ async function check({ url, ...how }: Extract<Command, { name: 'check' }>) {
 }
 
 /** The server of this very container: same HOST and PORT. */
-function urlOf({ host, port }: ClientConfig): URL {
+function ownUrl({ host, port }: ClientConfig): URL {
   const everywhere = host === undefined || host === '0.0.0.0' || host === '::'
-  const name = everywhere ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host
-  return new URL(`http://${name}:${port}/health`)
+  return new URL(urlOf(everywhere ? '127.0.0.1' : host, port))
+}
+
+function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/health`
 }
 
 function config(): Config {
@@ -210,8 +217,18 @@ function maxConnections(): number {
   }
 }
 
-function defaultFormat() {
-  return process.stdout.isTTY ? 'text' : 'json'
+/** The log on stdout, which systemd reads along when it wants to be told how the service does. */
+async function openLog({ logFormat, logLevel }: Config): Promise<Log> {
+  const plain = isJournal(environment, fstatSync(1)) ? 'journal' : process.stdout.isTTY ? 'text' : 'json'
+  const format = plain === 'journal' && logFormat === 'text' ? plain : (logFormat ?? plain)
+  const log = createLog({ format, level: logLevel, date: () => new Date(), write })
+  if (!environment['NOTIFY_SOCKET']) return log
+  const { spawn } = await import('node:child_process')
+  const notify = createNotify({ env: environment, spawn, log })
+  return (...event) => {
+    log(...event)
+    notify(...event)
+  }
 }
 
 /** A reader that stalls does not block Node on a pipe: lines pile up in memory instead (measured). */
@@ -233,6 +250,7 @@ function print(text: string) {
 }
 
 function end(code: number, lines: readonly string[]) {
-  for (const line of lines) process.stderr.write(`pg-health: ${line}\n`)
+  const priority = isJournal(environment, fstatSync(2)) ? '<3>' : ''
+  for (const line of lines) process.stderr.write(`${priority}pg-health: ${line}\n`)
   process.exitCode = code
 }

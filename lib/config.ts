@@ -19,7 +19,7 @@ export interface Config {
   readonly drainMs: number
   readonly details: 'on' | 'off'
   readonly logLevel: 'info' | 'warn' | 'error'
-  /** Undefined: text on a terminal, else JSON. */
+  /** Undefined: text on a terminal and in systemd's journal, else JSON. */
   readonly logFormat: 'text' | 'json' | undefined
   /** The URL of the database with its password masked. */
   readonly database: string
@@ -116,7 +116,7 @@ const own = {
     'LOG_FORMAT',
     ['text', 'json'],
     undefined,
-    'text on a terminal, else json',
+    'text on a terminal and in the journal, else json',
     'How the log is written',
   ),
 }

@@ -21,8 +21,8 @@ export interface HttpOptions {
 }
 
 export interface Http {
-  /** Starts listening; resolves with the port, rejects with the system's error (EADDRINUSE, EACCES, …). */
-  listen(options: ListenOptions): Promise<number>
+  /** Starts listening; resolves with the address, or nothing for a Unix socket; rejects with the system's error. */
+  listen(options: ListenOptions | { readonly fd: number }): Promise<AddressInfo | undefined>
   /** From now on /health answers "stopping" without a check, and every answer closes its connection. */
   refuse(): void
   /** Stops listening, gives what is in flight `graceMs`, then cuts what is left; resolves when all is closed. */
@@ -175,14 +175,20 @@ function decimals(ms: number, parts: 10 | 100): number {
   return Math.round(ms * parts) / parts
 }
 
-function listen(server: Server, options: ListenOptions, onError: (error: unknown) => void): Promise<number> {
+function listen(
+  server: Server,
+  options: Parameters<Http['listen']>[0],
+  onError: (error: unknown) => void,
+): ReturnType<Http['listen']> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(options, () => {
       server.removeListener('error', reject)
       // From here on it is an accept that failed (ENFILE): no reason to end.
       server.on('error', onError)
-      resolve((server.address() as AddressInfo).port)
+      // Of a Unix socket that was inherited Node knows no path.
+      const address = server.address()
+      resolve(typeof address === 'object' && address !== null ? address : undefined)
     })
   })
 }

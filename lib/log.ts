@@ -12,7 +12,8 @@ export type Log = (
 
 export interface LogOptions {
   readonly level: Level
-  readonly format: 'text' | 'json'
+  /** `journal` is text with syslog's priority, for a journal that keeps the time and the level itself. */
+  readonly format: 'text' | 'json' | 'journal'
   /** Wall clock, for the time of the line. */
   readonly date: () => Date
   /** Takes the line, or returns false when the reader has stalled and lines pile up. */
@@ -20,6 +21,8 @@ export interface LogOptions {
 }
 
 const ranks: Readonly<Record<Level, number>> = { info: 0, warn: 1, error: 2 }
+/** sd-daemon(3). */
+const priorities: Readonly<Record<Level, number>> = { info: 6, warn: 4, error: 3 }
 
 /** Makes a log. Lines that `write` does not take are dropped and counted; the next line that goes out says how many. */
 export function createLog({ level: least, format, date, write }: LogOptions): Log {
@@ -27,7 +30,7 @@ export function createLog({ level: least, format, date, write }: LogOptions): Lo
   return (level, event, message, fields = {}) => {
     if (ranks[level] < ranks[least]) return
     const time = date().toISOString()
-    const line = format === 'json' ? json(time) : text(time)
+    const line = format === 'json' ? json(time) : format === 'journal' ? journal() : text(time)
     dropped = write(`${line}\n`) ? 0 : dropped + 1
 
     function json(time: string) {
@@ -35,7 +38,15 @@ export function createLog({ level: least, format, date, write }: LogOptions): Lo
     }
 
     function text(time: string) {
-      return `${time} ${level.padEnd(5)} ${message}${dropped ? ` (lines dropped before: ${dropped})` : ''}`
+      return `${time} ${level.padEnd(5)} ${words()}`
+    }
+
+    function journal() {
+      return `<${priorities[level]}>${words()}`
+    }
+
+    function words() {
+      return `${message}${dropped ? ` (lines dropped before: ${dropped})` : ''}`
     }
   }
 }

@@ -584,7 +584,7 @@ async function serve(
     onError: error => faults.push(error),
     ...options,
   })
-  const port = await http.listen({ port: 0, host: '127.0.0.1' })
+  const port = (await http.listen({ port: 0, host: '127.0.0.1' }))?.port ?? 0
   const sockets: net.Socket[] = []
   let server: Server | undefined
   const far = new Map<number | undefined, net.Socket>()

@@ -24,6 +24,7 @@ const imports: Record<string, readonly string[]> = {
   connections: ['node:http', 'node:net'],
   http: ['connections', 'health', 'route', 'node:http', 'node:net'],
   lifecycle: ['failure', 'log'],
+  systemd: ['config', 'failure', 'log', 'target', 'node:child_process'],
   client: ['node:http', 'node:https'],
   nagios: ['client'],
   wait: ['client'],
