@@ -35,6 +35,14 @@ test('createLog() writes text for people: time, level, message, the levels in a 
   assert.deepEqual(lines, ['2026-01-02T03:04:05.678Z info  hello\n', '2026-01-02T03:04:05.678Z error no\n'])
 })
 
+test('createLog() writes for the journal the priority and the message: it keeps time and level itself', () => {
+  const { log, lines } = stage({ format: 'journal' })
+  log('info', 'start', 'hello', { version: '1' })
+  log('warn', 'slow', 'hm')
+  log('error', 'unhealthy', 'no')
+  assert.deepEqual(lines, ['<6>hello\n', '<4>hm\n', '<3>no\n'])
+})
+
 for (const [level, events] of [
   ['info', ['info', 'warn', 'error']],
   ['warn', ['warn', 'error']],
@@ -55,6 +63,7 @@ for (const [level, events] of [
 for (const [format, told, untold] of [
   ['json', /"message":"c","dropped":2}\n$/, /"message":"d"}\n$/],
   ['text', /c \(lines dropped before: 2\)\n$/, /d\n$/],
+  ['journal', /^<6>c \(lines dropped before: 2\)\n$/, /^<6>d\n$/],
 ] as const) {
   test(`createLog() counts lines that are not taken, and the next one says so once (${format})`, () => {
     const { log, lines, taken } = stage({ format })
