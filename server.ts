@@ -17,15 +17,19 @@ import { repliesOf, type Verdict } from './lib/health.ts'
 import { createHttp, type Http } from './lib/http.ts'
 import { createLifecycle } from './lib/lifecycle.ts'
 import { createLog, type Log } from './lib/log.ts'
+import { createMetrics } from './lib/metrics.ts'
 import { pluginFault } from './lib/nagios.ts'
 import { createProbe } from './lib/probe.ts'
 import { createReport } from './lib/report.ts'
-import type { Pages } from './lib/route.ts'
+import { type Pages, pathsOf } from './lib/route.ts'
+import { createRuntime } from './lib/runtime.ts'
 import { createNotify, isJournal, readSocket } from './lib/systemd.ts'
 
 /** sysexits.h, where it has a word for it. */
 const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as const
 
+const now = () => performance.now()
+const date = () => new Date()
 const environment = { ...process.env }
 // The driver reads PG… variables by itself, even for options it was given (PGTARGETSESSIONATTRS); the others are
 // systemd's word to this process, and to none that it may start.
@@ -61,13 +65,23 @@ async function run(args: readonly string[]) {
 }
 
 async function serve(config: Config, socket: Socket) {
-  const now = () => performance.now()
   const log = await openLog(config)
   const report = createReport({ log, now, slowMs: config.slowMs })
   const database = createDatabase({ ...config, now })
+  const pages: Pages = new Map(config.details === 'off' ? [] : [['/metrics', () => metrics.render()]])
+  const metrics = createMetrics({
+    version: version(),
+    paths: pathsOf(pages),
+    unhealthyStatus: config.unhealthyStatus,
+    date,
+    inFlight: () => http.inFlight(),
+    connectionsOpened: database.connectionsOpened,
+    more: createRuntime({ host: process, date, now, folder: '/proc/self' }),
+  })
   /** Everyone who wants to know what the checks found. */
   const observe = (verdict: Verdict) => {
     report(verdict)
+    metrics.observe(verdict)
     return verdict
   }
   const probe = createProbe<Verdict>({
@@ -76,14 +90,13 @@ async function serve(config: Config, socket: Socket) {
     now,
     timeoutMs: config.timeoutMs,
   })
-  const pages: Pages = new Map(config.details === 'off' ? [] : [])
   const http = createHttp({
     check: probe.check,
     replies: repliesOf(config.unhealthyStatus),
     pages,
     now,
     maxConnections: maxConnections(),
-    onAnswer() {},
+    onAnswer: metrics.onAnswer,
     onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
   })
   const stop = createLifecycle({
@@ -161,7 +174,7 @@ async function check({ url, ...how }: Extract<Command, { name: 'check' }>) {
     ...how,
     url: url ?? ownUrl(client),
     slowMs: client.slowMs,
-    now: () => performance.now(),
+    now,
     write: print,
     // A terminal that does not know its width says 0.
     columns: process.stdout.isTTY ? process.stdout.columns || 80 : undefined,
@@ -221,7 +234,7 @@ function maxConnections(): number {
 async function openLog({ logFormat, logLevel }: Config): Promise<Log> {
   const plain = isJournal(environment, fstatSync(1)) ? 'journal' : process.stdout.isTTY ? 'text' : 'json'
   const format = plain === 'journal' && logFormat === 'text' ? plain : (logFormat ?? plain)
-  const log = createLog({ format, level: logLevel, date: () => new Date(), write })
+  const log = createLog({ format, level: logLevel, date, write })
   if (!environment['NOTIFY_SOCKET']) return log
   const { spawn } = await import('node:child_process')
   const notify = createNotify({ env: environment, spawn, log })

@@ -26,6 +26,8 @@ export interface Database {
   ask(until: number): Promise<Verdict>
   /** What it means for a request when its time is up now. */
   expiry(): Reason
+  /** How many sessions were opened: those that stood, not attempts. */
+  connectionsOpened(): number
   /** Throws the session away; the next check opens another. */
   reset(error: Error): void
   /** Ends the session politely, within half a second, whatever it is doing. */
@@ -51,9 +53,10 @@ export function createDatabase(options: DatabaseOptions): Database {
   let opening: Promise<Session> | undefined
   let connecting: Session | undefined
   let attemptedAt = Number.NEGATIVE_INFINITY
+  let opened = 0
   let closed = false
 
-  return { ask, expiry, reset, close }
+  return { ask, expiry, connectionsOpened: () => opened, reset, close }
 
   async function ask(until: number): Promise<Verdict> {
     if (session && now() - session.openedAt > options.sessionMaxAgeMs) {
@@ -120,6 +123,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     try {
       await within(fresh.ready, attemptedAt + options.connectTimeoutMs, 'connect_timeout')
       session = fresh
+      opened += 1
       return fresh
     } catch (error) {
       fresh.destroy(error as Error)

@@ -20,6 +20,9 @@ const imports: Record<string, readonly string[]> = {
   // Everything below does something; what it does it with comes from server.ts.
   log: [],
   report: ['config', 'failure', 'health', 'log'],
+  series: [],
+  metrics: ['health', 'series'],
+  runtime: ['series', 'node:fs'],
   probe: [],
   connections: ['node:http', 'node:net'],
   http: ['connections', 'health', 'route', 'node:http', 'node:net'],

@@ -1,0 +1,27 @@
+// Reads what /metrics says, and makes its table without a server.
+import assert from 'node:assert/strict'
+import { createMetrics, type MetricsOptions } from '../../lib/metrics.ts'
+import { createRuntime } from '../../lib/runtime.ts'
+
+/** The whole table, as server.ts makes it, on a clock and with figures of the test's own. */
+export function createTable(options: Partial<MetricsOptions> = {}) {
+  const date = () => new Date(1_700_000_000_000)
+  return createMetrics({
+    version: '1.2.3',
+    paths: ['/health', '/readyz', '/livez', '/metrics', 'other'],
+    unhealthyStatus: 503,
+    date,
+    inFlight: () => 0,
+    connectionsOpened: () => 0,
+    more: createRuntime({ host: process, date, now: () => performance.now(), folder: '/proc/self' }),
+    ...options,
+  })
+}
+
+/** The samples of a page by name and labels: `pghealth_checks_total{result="healthy"}`. */
+export function samplesOf(page: string): ReadonlyMap<string, number> {
+  const lines = page.split('\n').filter(line => line !== '' && !line.startsWith('#'))
+  const samples = lines.map(line => [line.replace(/ \S+$/, ''), Number(line.replace(/^.* /, ''))] as const)
+  assert.equal(new Set(samples.map(([key]) => key)).size, samples.length, 'a sample is there twice')
+  return new Map(samples)
+}
