@@ -1,11 +1,17 @@
 // The whole program as monitoring sees it: what /metrics says, and what Prometheus and its tools make of it.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
 import net from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
-import { samplesOf } from './support/metrics.ts'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { parse } from 'yaml'
+import { createTable, samplesOf } from './support/metrics.ts'
 import { openPostgres, type Postgres } from './support/postgres.ts'
 import { openProxy } from './support/proxy.ts'
 import { ask, startServer } from './support/server.ts'
@@ -182,4 +188,206 @@ test('promtool finds nothing to say about the page', async t => {
     encoding: 'utf8',
   })
   assert.deepEqual({ status, stdout, stderr }, { status: 0, stdout: '', stderr: '' })
+})
+
+const deploy = fileURLToPath(new URL('../deploy/', import.meta.url))
+
+/** Every name that an expression or a test looks for: with the suffixes of a histogram, as they are scraped. */
+function namesIn(text: string): string[] {
+  return [...new Set(text.match(/\b(?:pghealth|process|nodejs)_\w+/g))]
+}
+
+test('every series that alerts, their tests and the dashboard name is one of the table', () => {
+  const shown = [...samplesOf(createTable().render().body).keys()].map(key => key.replace(/\{.*/, ''))
+  const known = new Set([...shown, ...createTable().series.map(({ name }) => name)])
+  for (const file of ['prometheus/rules.yml', 'prometheus/rules.test.yml', 'grafana/dashboard.json']) {
+    const names = namesIn(readFileSync(`${deploy}${file}`, 'utf8'))
+    assert.ok(names.length >= 4, `${file}: ${names}`)
+    assert.deepEqual(
+      names.filter(name => !known.has(name)),
+      [],
+      file,
+    )
+  }
+})
+
+test('every value of a label that alerts and the dashboard ask for is one that is shown', () => {
+  const keys = [...samplesOf(createTable().render().body).keys()]
+  for (const file of ['prometheus/rules.yml', 'grafana/dashboard.json']) {
+    const text = readFileSync(`${deploy}${file}`, 'utf8').replaceAll('\\"', '"')
+    for (const [, label, values = ''] of text.matchAll(/\b(path|result|code|le)[!=]~?="?([^"$]+)"/g)) {
+      for (const value of values.replace(/^"/, '').split('|')) {
+        assert.ok(
+          keys.some(key => key.includes(`${label}="${value}"`)),
+          `${file}: ${label}="${value}"`,
+        )
+      }
+    }
+  }
+})
+
+test('promtool: each alert fires when it should, and is quiet when it should not', t => {
+  const promtool = findTool(t, 'promtool')
+  if (promtool === undefined) return
+  const folder = `${deploy}prometheus/`
+  const { status, stdout, stderr } = spawnSync(promtool, ['test', 'rules', `${folder}rules.test.yml`], {
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stdout + stderr)
+  const alerts = [...readFileSync(`${folder}rules.yml`, 'utf8').matchAll(/- alert: (\w+)/g)].map(
+    ([, name]) => name,
+  )
+  assert.equal(alerts.length, 5)
+  const tests = parse(readFileSync(`${folder}rules.test.yml`, 'utf8')).tests
+  const cases: { alertname: string; exp_alerts: unknown[] }[] = tests.flatMap(
+    (each: { alert_rule_test: unknown[] }) => each.alert_rule_test,
+  )
+  for (const alert of alerts) {
+    const expected = cases
+      .filter(({ alertname }) => alertname === alert)
+      .map(({ exp_alerts }) => exp_alerts.length)
+    assert.ok(expected.includes(0) && expected.some(count => count > 0), alert)
+  }
+})
+
+/** Prometheus with our own files, but for the address of its target and its pace; gone with the test. */
+async function openPrometheus(t: TestContext, program: string, origin: string) {
+  const folder = mkdtempSync(join(tmpdir(), 'pg-health-prometheus-'))
+  const config = readFileSync(`${deploy}prometheus/prometheus.yml`, 'utf8')
+  const adapted = config.replaceAll('15s', '1s').replace('127.0.0.1:8000', new URL(origin).host)
+  assert.equal(adapted.includes(new URL(origin).host), true)
+  writeFileSync(join(folder, 'prometheus.yml'), adapted)
+  writeFileSync(join(folder, 'rules.yml'), readFileSync(`${deploy}prometheus/rules.yml`))
+  const child = spawn(program, [
+    `--config.file=${folder}/prometheus.yml`,
+    `--storage.tsdb.path=${folder}/data`,
+    '--web.listen-address=127.0.0.1:0',
+  ])
+  const exited = once(child, 'exit')
+  t.after(async () => {
+    child.kill('SIGKILL')
+    await exited
+    rmSync(folder, { recursive: true })
+  })
+  let log = ''
+  const port = await new Promise<string>((resolve, reject) => {
+    child.stderr.on('data', chunk => {
+      log += chunk
+      const [, found] = /Listening on.* address=\S*:(\d+)/.exec(log) ?? []
+      if (found && log.includes('Server is ready to receive web requests')) resolve(found)
+    })
+    exited.then(() => reject(new Error(log)), reject)
+  })
+
+  async function get(path: string) {
+    const { status, body } = await ask(`http://127.0.0.1:${port}/api/v1/${path}`)
+    assert.equal(status, 200, `${path}: ${body}`)
+    return JSON.parse(body).data
+  }
+
+  /** The values that an expression has now. */
+  async function query(expression: string): Promise<number[]> {
+    const { result } = await get(`query?query=${encodeURIComponent(expression)}`)
+    return result.map(({ value }: { value: [number, string] }) => Number(value[1]))
+  }
+
+  /** Resolves when the expression has this one value, which is after the scrape that shows it. */
+  async function see(expression: string, value: number) {
+    for (let time = 0; time < 300; time += 1) {
+      const values = await query(expression)
+      if (values.length === 1 && values[0] === value) return
+      await pause(200)
+    }
+    assert.fail(`${expression} is ${await query(expression)}, expected ${value}`)
+  }
+  return { get, query, see }
+}
+
+/** The expressions of the dashboard, by the titles of their panels, with its variables filled in. */
+function expressionsOf(file: string): [title: string, expression: string][] {
+  const { panels } = JSON.parse(readFileSync(`${deploy}${file}`, 'utf8'))
+  return panels.flatMap(({ title, targets = [] }: { title: string; targets?: { expr: string }[] }) =>
+    targets.map(({ expr }) => [
+      title,
+      expr.replaceAll('$instance', '.*').replaceAll('$__rate_interval', '10s').replaceAll('$__range', '1m'),
+    ]),
+  )
+}
+
+test('a real Prometheus scrapes the program, and each panel of the dashboard has something to show', async t => {
+  const program = findTool(t, 'prometheus')
+  if (program === undefined) return
+  const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
+  const server = await start()
+  await server.event('healthy')
+  const { get, query, see } = await openPrometheus(t, program, server.origin)
+  const expressions = expressionsOf('grafana/dashboard.json')
+  const nature = expressions.find(([title]) => title === 'Now')?.[1] ?? ''
+  const health = async () => (await ask(`${server.origin}/health`)).status
+
+  await see(up, 1)
+  await see(nature, 0)
+  proxy.stall()
+  assert.equal(await health(), 503)
+  await see(up, 0)
+  // 2 is sustained: it has not come back. 1 is intermittent: it came, and went again.
+  await see(nature, 2)
+  proxy.flow()
+  assert.equal(await health(), 200)
+  proxy.stall()
+  assert.equal(await health(), 503)
+  await see(nature, 1)
+  proxy.flow()
+
+  const silent = new Map(expressions.map(([title, expression]) => [expression, title]))
+  for (let time = 0; time < 300 && silent.size > 0; time += 1) {
+    assert.equal(await health(), 200)
+    for (const expression of silent.keys()) {
+      if ((await query(expression)).some(Number.isFinite)) silent.delete(expression)
+    }
+    await pause(200)
+  }
+  assert.deepEqual([...silent.values()], [])
+
+  const { activeTargets } = await get('targets')
+  assert.deepEqual(
+    activeTargets.map(({ health, lastError }: { health: string; lastError: string }) => [health, lastError]),
+    [['up', '']],
+  )
+  const { groups } = await get('rules')
+  const rules: { health: string; name: string }[] = groups.flatMap(({ rules }: { rules: unknown }) => rules)
+  assert.deepEqual(
+    rules.filter(({ health }) => health !== 'ok'),
+    [],
+  )
+  assert.equal(rules.length, 5)
+  assert.equal(await server.stop(), 0)
+  await see('up', 0)
+})
+
+test('the dashboard asks four questions, a row each, of a data source and instances that one can choose', () => {
+  const { panels, templating } = JSON.parse(readFileSync(`${deploy}grafana/dashboard.json`, 'utf8'))
+  assert.deepEqual(
+    templating.list.map(({ name, type }: { name: string; type: string }) => [name, type]),
+    [
+      ['datasource', 'datasource'],
+      ['instance', 'query'],
+    ],
+  )
+  const types: string[] = panels.map(({ type }: { type: string }) => type)
+  assert.equal(types.filter(type => type === 'row').length, 4)
+  assert.ok(
+    types.every((type, index) => type !== 'row' || types[index + 1] !== 'row') && types.at(-1) !== 'row',
+  )
+  for (const { type, datasource, targets, title } of panels) {
+    if (type === 'row') continue
+    assert.deepEqual(datasource, { type: 'prometheus', uid: '${' + 'datasource}' }, title)
+    for (const { expr, datasource: own } of targets) {
+      assert.deepEqual(own, datasource, title)
+      // Not one selector without the instances that were chosen.
+      const selectors = expr.match(/pghealth_\w+(\{[^}]*\})?/g)
+      for (const selector of selectors)
+        assert.ok(selector.includes('instance=~"$instance"'), `${title}: ${selector}`)
+    }
+  }
 })
