@@ -1,5 +1,5 @@
 // Reads the command line of `npm run bench`, and runs what it asks for beside a throwaway PostgreSQL.
-import { availableParallelism, cpus } from 'node:os'
+import { availableParallelism, constants, cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { NoBinariesError, openPostgres } from '../tests/support/postgres.ts'
 import { goalsOf, measureLoad, printLoad } from './load.ts'
@@ -37,6 +37,10 @@ Exit codes: 0 measured, 1 can't measure here, 64 usage.
 class UsageError extends Error {}
 
 const progress = createProgress(process.stderr)
+// So that what it has started and written goes with it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(128 + constants.signals[signal]))
+}
 try {
   await run(process.argv.slice(2))
 } catch (error) {

@@ -27,8 +27,10 @@ export async function openBuild(): Promise<Build> {
   for (const name of ['node_modules', 'package.json']) symlinkSync(join(root, name), join(folder, name))
   const compiler = join(root, 'node_modules/typescript/bin/tsc')
   const project = join(root, 'bench/tsconfig.json')
+  const close = () => rmSync(folder, { recursive: true, force: true })
+  process.once('exit', close)
   await promisify(execFile)(process.execPath, [compiler, '-p', project, '--outDir', join(folder, 'dist')])
-  return { folder, close: () => rmSync(folder, { recursive: true }) }
+  return { folder, close }
 }
 
 export interface Program {
@@ -63,6 +65,8 @@ export async function startProgram(
     complaint += chunk
   })
   const exited = once(child, 'exit')
+  const kill = () => child.kill('SIGKILL')
+  process.once('exit', kill)
   const startMs = await untilHealthy()
   const { pid } = child
   return { child, url, startMs, cpuMicros, rssMb, stop }
@@ -94,6 +98,7 @@ export async function startProgram(
   async function stop() {
     child.kill('SIGTERM')
     await exited
+    process.off('exit', kill)
   }
 }
 
