@@ -330,7 +330,7 @@ let opened = 0
  * A free port below those that the kernel hands out by itself: while the server is stopped, one of those would
  * go to the next outgoing connection. Test files that run side by side begin to look in different places.
  */
-async function findPort(): Promise<number> {
+export async function findPort(): Promise<number> {
   for (;;) {
     const port = 20_000 + ((process.pid * 16 + opened++) % 12_000)
     const listener = createServer()

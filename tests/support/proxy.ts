@@ -1,11 +1,13 @@
 // A TCP proxy between the server under test and PostgreSQL: records each connection and statement, fails on demand.
 import { once } from 'node:events'
-import net, { type AddressInfo, type Socket } from 'node:net'
+import net, { type Socket } from 'node:net'
+import { findPort } from './postgres.ts'
 
 /** What crossed the proxy, on the clock of `performance.now()`. */
 export interface Statement {
   readonly connection: number
   readonly text: string
+  /** When it reached the proxy. */
   readonly beganAt: number
   /** When the server's ReadyForQuery was passed on, or the connection ended; undefined while it is open. */
   endedAt: number | undefined
@@ -18,6 +20,8 @@ export interface Proxy {
   readonly statements: readonly Statement[]
   /** When each connection was accepted. */
   readonly connections: readonly number[]
+  /** When each of them ended, by either side; undefined while it is open. */
+  readonly closures: readonly (number | undefined)[]
   /** The most that were open at the same time. */
   readonly mostConnections: number
   readonly openConnections: number
@@ -29,43 +33,84 @@ export interface Proxy {
   flow(): void
   /** Resets every connection that is open. */
   reset(): void
-  /** Passes each chunk from the server on only after so many milliseconds. */
+  /** Passes each chunk from the server on only after so many milliseconds; what is under way now crosses at once. */
   delay(ms: number): void
+  /** What becomes of connections from now on; resolves when it is so. */
+  treat(newcomers: Treatment): Promise<void>
   close(): Promise<void>
 }
+
+/** `swallow` accepts them and says nothing, ever; `hang_up` accepts and closes them; `refuse` is a closed port. */
+export type Treatment = 'pass' | 'swallow' | 'hang_up' | 'refuse'
 
 /** Listens on a loopback port of its own and passes everything on to `port`. */
 export async function openProxy(port: number): Promise<Proxy> {
   const statements: Statement[] = []
   const connections: number[] = []
+  const closures: (number | undefined)[] = []
   const links = new Set<Link>()
+  let treatment: Treatment = 'pass'
   let stalled = false
   let delayMs = 0
   let mostConnections = 0
 
   const server = net.createServer(client => {
-    const upstream = net.connect({ port, host: '127.0.0.1', noDelay: true })
-    const link = { client, upstream, stalled }
+    const index = connections.push(performance.now()) - 1
+    closures.push(undefined)
+    const recorder = createRecorder(index, statements)
+    const { upstream, lanes } = treatment === 'pass' ? connect(client, recorder, end) : { lanes: [] }
+    const link: Link = { client, lanes, end }
     links.add(link)
     mostConnections = Math.max(mostConnections, links.size)
-    const recorder = createRecorder(connections.push(performance.now()) - 1, statements)
-    pass(client, upstream, link, 0, recorder.fromClient)
-    pass(upstream, client, link, () => delayMs, recorder.fromServer)
-    const end = () => {
+    // Not 'close', which comes a turn later: by then the next connection may have been accepted.
+    for (const name of ['end', 'error', 'close']) client.on(name, end)
+    if (treatment === 'hang_up') end()
+    if (treatment === 'swallow') client.resume()
+
+    function end() {
       if (!links.delete(link)) return
+      closures[index] = performance.now()
       recorder.end()
-      client.destroy()
-      upstream.destroy()
+      client.destroySoon()
+      upstream?.destroy()
+      for (const lane of lanes) lane.hold()
     }
-    for (const socket of [client, upstream]) socket.on('error', end).on('close', end)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
+
+  function connect(client: Socket, recorder: Recorder, end: () => void) {
+    const upstream = net.connect({ port, host: '127.0.0.1', noDelay: true })
+    const out = createLane(() => 0)
+    const back = createLane(() => delayMs)
+    if (stalled) for (const lane of [out, back]) lane.hold()
+    client.on('data', chunk => {
+      // Begun when it is here, also while it is held back.
+      recorder.fromClient(chunk)
+      out.put(() => upstream.write(chunk))
+    })
+    upstream.on('data', chunk => {
+      back.put(() => {
+        recorder.fromServer(chunk)
+        client.write(chunk)
+      })
+    })
+    // The server's last words come before its end.
+    for (const name of ['end', 'error', 'close']) upstream.on(name, () => back.put(end))
+    return { upstream, lanes: [out, back] }
+  }
+
+  const ownPort = await findPort()
+  await listen()
+
+  async function listen() {
+    server.listen(ownPort, '127.0.0.1')
+    await once(server, 'listening')
+  }
 
   return {
-    port: (server.address() as AddressInfo).port,
+    port: ownPort,
     statements,
     connections,
+    closures,
     get mostConnections() {
       return mostConnections
     },
@@ -74,72 +119,108 @@ export async function openProxy(port: number): Promise<Proxy> {
     },
     stall() {
       stalled = true
-      for (const link of links) hold(link)
+      holdAll()
     },
-    stallOpen() {
-      for (const link of links) hold(link)
-    },
+    stallOpen: holdAll,
     flow() {
       stalled = false
-      for (const link of links) release(link)
+      for (const lane of allLanes()) lane.release()
     },
-    reset() {
-      for (const { client, upstream } of links) {
-        client.resetAndDestroy()
-        upstream.destroy()
-      }
-    },
+    reset,
     delay(ms) {
       delayMs = ms
+      for (const lane of allLanes()) lane.hurry()
+    },
+    async treat(newcomers) {
+      const listening = treatment !== 'refuse'
+      treatment = newcomers
+      // `close` is told when the connections that are open have ended, too; the port is closed at once.
+      if (newcomers === 'refuse' && listening) server.close()
+      if (newcomers !== 'refuse' && !listening) await listen()
     },
     async close() {
-      for (const { client, upstream } of links) {
-        client.destroy()
-        upstream.destroy()
-      }
+      reset()
+      if (!server.listening) return
       server.close()
       await once(server, 'close')
     },
+  }
+
+  function reset() {
+    for (const { client, end } of links) {
+      client.resetAndDestroy()
+      end()
+    }
+  }
+
+  function allLanes(): Lane[] {
+    return [...links].flatMap(({ lanes }) => lanes)
+  }
+
+  function holdAll() {
+    for (const lane of allLanes()) lane.hold()
   }
 }
 
 interface Link {
   readonly client: Socket
-  readonly upstream: Socket
-  stalled: boolean
+  /** Both directions; none when nobody is behind us. */
+  readonly lanes: readonly Lane[]
+  end(): void
 }
 
-function hold(link: Link) {
-  link.stalled = true
-  link.client.pause()
-  link.upstream.pause()
+/** One direction of a connection: what is put into it comes out in order, each thing after the delay of its time. */
+interface Lane {
+  put(deliver: () => void): void
+  hold(): void
+  release(): void
+  /** Lets out at once what has been put until now, unless it is held. */
+  hurry(): void
 }
 
-function release(link: Link) {
-  link.stalled = false
-  link.client.resume()
-  link.upstream.resume()
-}
+function createLane(delayMs: () => number): Lane {
+  let queue: { dueAt: number; readonly deliver: () => void }[] = []
+  let held = false
+  let timer: NodeJS.Timeout | undefined
+  return { put, hold, release, hurry }
 
-function pass(
-  from: Socket,
-  to: Socket,
-  link: Link,
-  delay: 0 | (() => number),
-  record: (chunk: Buffer) => void,
-) {
-  if (link.stalled) from.pause()
-  from.on('data', chunk => {
-    const ms = delay === 0 ? 0 : delay()
-    const forward = () => {
-      record(chunk)
-      to.write(chunk)
+  function put(deliver: () => void) {
+    queue.push({ dueAt: performance.now() + delayMs(), deliver })
+    pump()
+  }
+
+  function pump() {
+    clearTimeout(timer)
+    for (;;) {
+      const [first] = queue
+      if (!first || held) return
+      const waitMs = first.dueAt - performance.now()
+      if (waitMs > 0) {
+        timer = setTimeout(pump, Math.ceil(waitMs))
+        return
+      }
+      queue = queue.slice(1)
+      first.deliver()
     }
-    if (ms === 0) forward()
-    else setTimeout(forward, ms)
-  })
-  from.on('end', () => to.end())
+  }
+
+  function hold() {
+    held = true
+    clearTimeout(timer)
+  }
+
+  function release() {
+    held = false
+    pump()
+  }
+
+  function hurry() {
+    for (const thing of queue) thing.dueAt = 0
+    pump()
+  }
 }
+
+type Recorder = ReturnType<typeof createRecorder>
 
 /** Follows one connection's plain-text messages. Start-up ends with the server's first ReadyForQuery. */
 function createRecorder(connection: number, statements: Statement[]) {
