@@ -1,0 +1,81 @@
+// The clients of the chaos run: each asks at a pace of its own and records what it was told.
+import http from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { alive, repliesOf } from '../../lib/health.ts'
+import { ask } from '../support/server.ts'
+import type { Exchange } from './judge.ts'
+
+interface Client {
+  readonly name: string
+  readonly count: number
+  readonly path: '/health' | '/readyz' | '/livez'
+  readonly pauseMs: number
+  readonly keepsConnection: boolean
+  /** Goes away without an answer after so many milliseconds. */
+  readonly patienceMs?: number
+}
+
+const clients: readonly Client[] = [
+  { name: 'balancer', count: 4, path: '/health', pauseMs: 150, keepsConnection: false },
+  { name: 'crowd', count: 8, path: '/readyz', pauseMs: 25, keepsConnection: true },
+  { name: 'monitor', count: 1, path: '/health', pauseMs: 1_000, keepsConnection: false },
+  { name: 'kubelet', count: 1, path: '/livez', pauseMs: 200, keepsConnection: false },
+  { name: 'impatient', count: 2, path: '/health', pauseMs: 100, keepsConnection: true, patienceMs: 5 },
+]
+
+export interface Crowd {
+  readonly exchanges: readonly Exchange[]
+  /** How many exchanges ended because the client went away. */
+  readonly abandoned: number
+  /** Lets every exchange end; resolves when all have, and all connections are closed. */
+  stop(): Promise<void>
+}
+
+/** Longer than any answer may take, pauses included, milliseconds: whoever gets none by then says so. */
+const noAnswerMs = 10_000
+
+/** Sends everybody to `origin`. */
+export function startCrowd(origin: string): Crowd {
+  const exchanges: Exchange[] = []
+  const agent = new http.Agent({ keepAlive: true })
+  let abandoned = 0
+  let stopping = false
+  const running = clients.flatMap(client => Array.from({ length: client.count }, () => run(client)))
+  return {
+    exchanges,
+    get abandoned() {
+      return abandoned
+    },
+    async stop() {
+      stopping = true
+      await Promise.all(running)
+      agent.destroy()
+    },
+  }
+
+  async function run(client: Client) {
+    while (!stopping) {
+      await exchange(client)
+      await sleep(client.pauseMs)
+    }
+  }
+
+  async function exchange({ name, path, keepsConnection, patienceMs }: Client) {
+    const sentAt = performance.now()
+    const signal = AbortSignal.timeout(patienceMs ?? noAnswerMs)
+    const record = (answer: string) =>
+      exchanges.push({ client: name, path, sentAt, answeredAt: performance.now(), answer })
+    try {
+      const { status, body } = await ask(origin + path, { agent: keepsConnection && agent, signal })
+      record(words.get(`${status} ${body}`) ?? `${status} ${body}`)
+    } catch (error) {
+      if (patienceMs !== undefined && signal.aborted) abandoned += 1
+      else record(`no answer: ${error instanceof Error && 'code' in error ? error.code : error}`)
+    }
+  }
+}
+
+/** What each answer means, by its status and its exact bytes. */
+const words: ReadonlyMap<string, string> = new Map(
+  Object.entries({ ...repliesOf(503), alive }).map(([word, { status, body }]) => [`${status} ${body}`, word]),
+)

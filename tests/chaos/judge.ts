@@ -1,0 +1,234 @@
+// Says of each recorded answer whether the four promises allowed it: a pure function, no clock and no I/O.
+import { type Reason, sentences } from '../../lib/health.ts'
+
+/** A stretch of time. All times are milliseconds of one clock. */
+export interface Interval {
+  readonly from: number
+  readonly until: number
+}
+
+/** One request and what came of it. */
+export interface Exchange {
+  /** Whose it was, for people. */
+  readonly client: string
+  readonly path: string
+  readonly sentAt: number
+  readonly answeredAt: number
+  /** What was answered: `healthy`, `alive`, a reason; or, in other words, what was wrong with it. */
+  readonly answer: string
+}
+
+export interface SeenStatement {
+  readonly text: string
+  readonly beganAt: number
+  /** Undefined while it was open at the end of the recording. */
+  readonly endedAt: number | undefined
+  readonly answered: boolean
+  /** Its index in `connections`. */
+  readonly connection: number
+}
+
+export interface SeenConnection {
+  readonly openedAt: number
+  /** Undefined while it was open at the end of the recording. */
+  readonly closedAt: number | undefined
+}
+
+/** A time in which the database could not answer, or not on every connection. */
+export interface Fault extends Interval {
+  readonly name: string
+  /** What callers may be told while it lasts, besides `healthy`: nothing, when they must not notice. */
+  readonly explains: readonly Reason[]
+}
+
+export interface Recording {
+  readonly exchanges: readonly Exchange[]
+  readonly statements: readonly SeenStatement[]
+  readonly connections: readonly SeenConnection[]
+  readonly faults: readonly Fault[]
+  /** When the program, or whoever recorded, did not run: nobody can be in time then. */
+  readonly pauses: readonly Interval[]
+  readonly timeoutMs: number
+  readonly connectTimeoutMs: number
+}
+
+export interface Objection {
+  /** The promise that was broken. */
+  readonly promise: string
+  readonly because: string
+  /** What was seen, as it was recorded. */
+  readonly seen: object
+}
+
+/** A machine that is busy with tests may be this much late, milliseconds; what is measured is reported. */
+export const lagMs = 300
+/** The program's own, milliseconds: two attempts to connect are that far apart. */
+export const attemptSpacingMs = 100
+/** Two connections, or statements, may seem to overlap this long: an end and a beginning are seen in one turn. */
+const turnMs = 5
+/** Clients that are served without the database. */
+const pathsWithoutDatabase = ['/livez']
+
+/** How late the answer was, with the pauses taken off; negative when it was in time. */
+export function latenessOf(exchange: Exchange, { pauses, timeoutMs }: Recording): number {
+  const { sentAt, answeredAt } = exchange
+  return answeredAt - sentAt - timeoutMs - sharedMs(pauses, { from: sentAt, until: answeredAt })
+}
+
+/** All that was wrong; nothing when every promise was kept. */
+export function judge(recording: Recording): Objection[] {
+  const isFresh = freshnessOf(recording.statements)
+  return [
+    ...recording.exchanges.flatMap(exchange => judgeExchange(exchange, recording, isFresh)),
+    ...judgeStatements(recording),
+    ...judgeConnections(recording),
+  ]
+}
+
+function judgeExchange(
+  exchange: Exchange,
+  recording: Recording,
+  isFresh: (exchange: Exchange) => boolean,
+): Objection[] {
+  const { answer, path } = exchange
+  const found: Objection[] = []
+  const object = (promise: string, because: string) => found.push({ promise, because, seen: exchange })
+  const lateMs = latenessOf(exchange, recording)
+  if (lateMs > lagMs) object('in time', `answered ${Math.round(lateMs)} ms after the deadline`)
+
+  if (pathsWithoutDatabase.includes(path)) {
+    if (answer !== 'alive') object('alive', 'the process can answer, whatever the database does')
+  } else if (answer === 'healthy') {
+    if (!isFresh(exchange)) object('fresh', 'no statement began and was answered within the exchange')
+  } else if (!isReason(answer)) {
+    object('said', 'no answer that this program gives')
+  } else if (!isExplained(answer, exchange, recording)) {
+    object('healed', 'no fault that says this overlapped the exchange')
+  }
+  return found
+}
+
+/** Whether some statement began and was answered within an exchange; made once, asked for each. */
+function freshnessOf(statements: readonly SeenStatement[]): (exchange: Exchange) => boolean {
+  const answered = statements.filter(({ answered }) => answered).toSorted(byBeginning)
+  // For each, the earliest end of it and of all that began later.
+  const ends: number[] = []
+  let earliest = Number.POSITIVE_INFINITY
+  for (const { endedAt = Number.POSITIVE_INFINITY } of answered.toReversed()) {
+    earliest = Math.min(earliest, endedAt)
+    ends.push(earliest)
+  }
+  ends.reverse()
+  return ({ sentAt, answeredAt }) => {
+    let low = 0
+    let high = answered.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((answered[middle]?.beganAt ?? 0) < sentAt) low = middle + 1
+      else high = middle
+    }
+    return (ends[low] ?? Number.POSITIVE_INFINITY) <= answeredAt
+  }
+}
+
+function isExplained(reason: Reason, exchange: Exchange, recording: Recording): boolean {
+  const { sentAt: from, answeredAt: until } = exchange
+  if (recording.faults.some(fault => fault.explains.includes(reason) && overlap(fault, { from, until })))
+    return true
+  // Whoever comes to a machine that does not run may find its time gone.
+  const paused = sharedMs(recording.pauses, { from, until }) >= recording.timeoutMs / 4
+  if (paused && isExpiry(reason)) return true
+  return isExpiry(reason) && waitsOnLogin(exchange, recording)
+}
+
+/**
+ * The documented exception: a login that a fault held up, or swallowed, is waited on until it comes through or is
+ * given up, so that a slow network can't look down for ever. Who has half the time left after that is healthy again.
+ */
+function waitsOnLogin({ sentAt, answeredAt }: Exchange, recording: Recording): boolean {
+  const { connections, faults, statements, timeoutMs, connectTimeoutMs } = recording
+  return connections.some(({ openedAt, closedAt = Number.POSITIVE_INFINITY }, index) => {
+    if (openedAt > answeredAt || openedAt + connectTimeoutMs + lagMs < sentAt) return false
+    const first = statements.find(({ connection, answered }) => connection === index && answered)
+    const until = first?.endedAt ?? closedAt
+    const heldUp = faults.some(fault => overlap(fault, { from: openedAt, until }))
+    return heldUp && until > sentAt + timeoutMs / 2
+  })
+}
+
+function judgeStatements({ statements, connections }: Recording): Objection[] {
+  const found: Objection[] = []
+  for (const seen of statements) {
+    if (seen.text !== 'SELECT 1') found.push({ promise: 'said', because: 'not what a check asks', seen })
+  }
+  const intervals = statements.map(seen => ({
+    from: seen.beganAt,
+    until: seen.endedAt ?? connections[seen.connection]?.closedAt ?? Number.POSITIVE_INFINITY,
+    seen,
+  }))
+  return [...found, ...judgeOverlaps(intervals, 'two statements were open at once')]
+}
+
+function judgeConnections({ connections, statements, pauses, connectTimeoutMs }: Recording): Objection[] {
+  const intervals = connections.map(seen => ({
+    from: seen.openedAt,
+    until: seen.closedAt ?? Number.POSITIVE_INFINITY,
+    seen,
+  }))
+  const found = judgeOverlaps(intervals, 'two connections were open at once')
+  const warmed = new Set(statements.filter(({ answered }) => answered).map(({ connection }) => connection))
+  for (const [index, { from, until, seen }] of intervals.entries()) {
+    const openMs = until - from - sharedMs(pauses, { from, until })
+    if (!warmed.has(index) && until < Number.POSITIVE_INFINITY && openMs > connectTimeoutMs + lagMs) {
+      found.push({ promise: 'in time', because: `an attempt to connect took ${Math.round(openMs)} ms`, seen })
+    }
+    const previous = intervals[index - 1]
+    if (!previous) continue
+    const apartMs = from - previous.from
+    // Who did not run in between saw the first one late.
+    const unseenMs = sharedMs(pauses, { from: previous.from - lagMs, until: from })
+    if (apartMs + unseenMs < attemptSpacingMs - paceSlackMs) {
+      const because = `an attempt to connect ${Math.round(apartMs)} ms after the one before`
+      found.push({ promise: 'at a measured pace', because, seen })
+    }
+  }
+  return found
+}
+
+/** The pace is the program's own; a proxy on a busy machine sees one attempt late and the next one not. */
+const paceSlackMs = 40
+
+function judgeOverlaps(intervals: readonly (Interval & { seen: object })[], because: string): Objection[] {
+  const found: Objection[] = []
+  let latest: (Interval & { seen: object }) | undefined
+  for (const interval of intervals.toSorted((one, other) => one.from - other.from)) {
+    if (latest && interval.from < latest.until - turnMs) {
+      found.push({ promise: 'one at a time', because, seen: { first: latest.seen, second: interval.seen } })
+    }
+    if (!latest || interval.until > latest.until) latest = interval
+  }
+  return found
+}
+
+function byBeginning(one: SeenStatement, other: SeenStatement): number {
+  return one.beganAt - other.beganAt
+}
+
+function overlap(one: Interval, other: Interval): boolean {
+  return one.from <= other.until && other.from <= one.until
+}
+
+/** How much of `whole` lies in `parts`, which may overlap each other: never more than all of it. */
+function sharedMs(parts: readonly Interval[], { from, until }: Interval): number {
+  let sum = 0
+  for (const part of parts) sum += Math.max(0, Math.min(part.until, until) - Math.max(part.from, from))
+  return Math.min(sum, until - from)
+}
+
+function isReason(answer: string): answer is Reason {
+  return Object.hasOwn(sentences, answer)
+}
+
+function isExpiry(reason: Reason): boolean {
+  return reason === 'timeout' || reason === 'connect_timeout'
+}

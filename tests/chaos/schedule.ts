@@ -1,0 +1,65 @@
+// Draws the order of the faults from a seed: the same seed, the same faults in the same order.
+import { type Fault, faults } from './faults.ts'
+
+export interface Step {
+  /** Nothing is wrong for this long before it, milliseconds. */
+  readonly quietMs: number
+  /** One fault, or one of the database and one of the network. */
+  readonly faults: readonly Fault[]
+  /** How long it lasts once it is there, milliseconds. */
+  readonly holdMs: number
+  /** How bad it is, from 0 to 1. */
+  readonly amount: number
+}
+
+/** Without end. Each round has all the faults, so that a short run sees nearly everything. */
+export function* createSchedule(seed: number): Generator<Step, never> {
+  const random = createRandom(seed)
+  for (;;) {
+    const bag = shuffle(faults, random)
+    for (let index = 0; index < bag.length; index += 1) {
+      const first = bag[index] as Fault
+      const second = bag[index + 1]
+      const together = random() < 0.25 && second !== undefined && canMeet(first, second)
+      if (together) index += 1
+      yield {
+        quietMs: between(100, 500, random()),
+        faults: together ? [first, second] : [first],
+        // Short ones are over before a check is, long ones outlast its deadline.
+        holdMs: between(50, 1_500, random() ** 2),
+        amount: random(),
+      }
+    }
+  }
+}
+
+function canMeet(one: Fault, other: Fault): boolean {
+  const layers = [one.layer, other.layer]
+  return layers.includes('database') && layers.includes('network')
+}
+
+function between(least: number, most: number, part: number): number {
+  return Math.round(least + part * (most - least))
+}
+
+function shuffle<T>(things: readonly T[], random: () => number): T[] {
+  const shuffled = [...things]
+  for (let last = shuffled.length - 1; last > 0; last -= 1) {
+    const other = Math.floor(random() * (last + 1))
+    const [one, two] = [shuffled[last] as T, shuffled[other] as T]
+    shuffled[last] = two
+    shuffled[other] = one
+  }
+  return shuffled
+}
+
+/** From 0 up to 1 (mulberry32): Math.random takes no seed. */
+function createRandom(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+}
