@@ -132,7 +132,8 @@ async function record(
           if (layer === 'machine') pauses.push(interval)
         })
       }
-      await sleep(holdMs, undefined, { signal })
+      const leastMs = inflicted.map(({ leastHoldMs = 0 }) => leastHoldMs)
+      await sleep(Math.max(holdMs, ...leastMs), undefined, { signal })
     } finally {
       for (const undo of undone.reverse()) await undo()
     }

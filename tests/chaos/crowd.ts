@@ -11,6 +11,8 @@ interface Client {
   readonly path: '/health' | '/readyz' | '/livez'
   readonly pauseMs: number
   readonly keepsConnection: boolean
+  /** Asks again before it is answered: one of those arrives at any moment, however long the others must wait. */
+  readonly keepsAsking?: true
   /** Goes away without an answer after so many milliseconds. */
   readonly patienceMs?: number
 }
@@ -19,6 +21,7 @@ const clients: readonly Client[] = [
   { name: 'balancer', count: 4, path: '/health', pauseMs: 150, keepsConnection: false },
   { name: 'crowd', count: 8, path: '/readyz', pauseMs: 25, keepsConnection: true },
   { name: 'monitor', count: 1, path: '/health', pauseMs: 1_000, keepsConnection: false },
+  { name: 'fleet', count: 1, path: '/health', pauseMs: 30, keepsConnection: true, keepsAsking: true },
   { name: 'kubelet', count: 1, path: '/livez', pauseMs: 200, keepsConnection: false },
   { name: 'impatient', count: 2, path: '/health', pauseMs: 100, keepsConnection: true, patienceMs: 5 },
 ]
@@ -54,10 +57,15 @@ export function startCrowd(origin: string): Crowd {
   }
 
   async function run(client: Client) {
+    const pending = new Set<Promise<void>>()
     while (!stopping) {
-      await exchange(client)
+      const ended = exchange(client)
+      pending.add(ended)
+      ended.finally(() => pending.delete(ended))
+      if (!client.keepsAsking) await ended
       await sleep(client.pauseMs)
     }
+    await Promise.all(pending)
   }
 
   async function exchange({ name, path, keepsConnection, patienceMs }: Client) {

@@ -19,6 +19,8 @@ export interface Fault {
   readonly layer: 'database' | 'network' | 'machine'
   /** What callers may be told besides `healthy`; nothing when they must not notice. */
   readonly explains: readonly Reason[]
+  /** It takes this long to show, milliseconds. */
+  readonly leastHoldMs?: number
   /** Brings it about; `amount` is from 0 to 1, for faults that may be more or less bad. Resolves with the undoing. */
   readonly inflict: (stage: Stage, amount: number) => Promise<() => unknown>
 }
@@ -104,7 +106,10 @@ export const faults: readonly Fault[] = [
       layer: 'database',
       explains: restarts,
       async inflict({ postgres }) {
+        // A smart stop waits for clients to leave: one who never does must not hold up everything.
+        const impatience = setTimeout(() => postgres.stop('fast'), 5_000)
         await postgres.stop(mode)
+        clearTimeout(impatience)
         return () => postgres.start()
       },
     }),
@@ -174,6 +179,18 @@ export const faults: readonly Fault[] = [
   byTreatment('connections swallowed', 'swallow', ['connection_lost', 'connect_timeout']),
   byDelay('the network a little slow', { leastMs: 5, mostMs: 25 }, []),
   byDelay('the network too slow', { leastMs: 300, mostMs: 700 }, expiries),
+  {
+    name: 'connecting slower than the deadline',
+    layer: 'network',
+    explains: [...expiries, ...broken],
+    leastHoldMs: 1_500,
+    async inflict({ proxy }, amount) {
+      // It takes five answers until the warm-up is through: the deadline comes while that is under way.
+      proxy.delay(202 + amount * 10)
+      proxy.reset()
+      return () => proxy.delay(0)
+    },
+  },
   {
     name: 'the program paused',
     layer: 'machine',
