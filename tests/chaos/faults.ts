@@ -94,9 +94,10 @@ export const faults: readonly Fault[] = [
       const from = postgres.log().length
       const [pid] = await backends(postgres)
       if (pid === undefined || !signal(pid, 'SIGKILL')) return nothing
-      // The server drops everybody and recovers.
+      // The server drops everybody and recovers; not for one that was just ending by itself, so this ends, too.
       return async () => {
-        while (!postgres.log().includes('ready to accept connections', from)) await sleep(10)
+        const recovered = () => postgres.log().includes('ready to accept connections', from)
+        for (let turn = 0; turn < 500 && !recovered(); turn += 1) await sleep(10)
       }
     },
   },

@@ -12,7 +12,11 @@ export function tablesOf(campaign: Campaign, objections: readonly Objection[]): 
 
 function totals({ recording, abandoned, usage }: Campaign, objections: readonly Objection[]): string[][] {
   const { exchanges, statements, connections, faults, pauses, timeoutMs } = recording
-  const latest = Math.max(...exchanges.map(exchange => latenessOf(exchange, recording)))
+  // Not Math.max(...): ten minutes have more answers than a call may have arguments.
+  const latest = exchanges.reduce(
+    (most, exchange) => Math.max(most, latenessOf(exchange, recording)),
+    -timeoutMs,
+  )
   const side = latest > 0 ? 'after' : 'before'
   const stalls = pauses.filter(pause => !faults.some(({ from }) => from === pause.from)).map(lengthOf)
   const [answers, open] = [countByAnswer(exchanges), connections.filter(({ closedAt }) => !closedAt)]
