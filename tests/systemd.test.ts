@@ -207,7 +207,7 @@ const activated = 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=pg-health.socket ex
 describe('a socket that systemd listens on', linux, () => {
   test('TCP: it is served, the log names its address and not PORT, and it outlives the program: the next one answers who came between', async t => {
     const { fd, port } = openSocket(t)
-    const first = launch(t, activated, { PORT: '1' }, fd)
+    const first = launch(t, activated, { HOST: '::1', PORT: '1' }, fd)
     await first.said(/"event":"listening"/)
     assert.match(
       first.output(),
