@@ -70,7 +70,10 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
       { source: join(root, 'node_modules/postgres'), target: '/checkout/node_modules/postgres' },
       { source: join(root, 'deploy'), target: '/checkout/deploy' },
     ])
-    .withCopyFilesToContainer([{ source: join(root, 'package.json'), target: '/checkout/package.json' }])
+    .withCopyFilesToContainer([
+      { source: join(root, 'package.json'), target: '/checkout/package.json' },
+      { source: process.execPath, target: '/opt/node', mode: 0o755 },
+    ])
     .withWaitStrategy(Wait.forSuccessfulCommand('systemctl is-system-running --wait'))
     .withAutoRemove(false)
     .start()
@@ -101,9 +104,9 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
   /** Everything stopped and forgotten, and then only the lines of these drop-ins added to the units. */
   async function reset(dropIns: { service?: string; socket?: string } = {}) {
     await run('systemctl stop pg-health.socket pg-health.service; systemctl reset-failed')
-    await sh(
-      'rm -rf /run/systemd/system/pg-health.*.d; journalctl -q --rotate; journalctl -q --vacuum-time=1s',
-    )
+    await sh('rm -rf /run/systemd/system/pg-health.*.d; journalctl --sync')
+    // Lines of before do not count: `journal` begins here.
+    await sh('date +@%s.%6N >/run/mark')
     for (const [kind, lines = ''] of Object.entries(dropIns)) {
       const folder = `/run/systemd/system/pg-health.${kind}.d`
       await sh(
@@ -141,8 +144,10 @@ const prober = `
     console.log(JSON.stringify({ code, asked, runs: seen.filter((what, index) => what !== seen[index - 1]) }))
   })`
 
-/** The last lines of the service's own, of this priority or worse. */
-const journal = (priority: string) => `journalctl -q -o cat -p ${priority} -u pg-health _TRANSPORT=stdout`
+/** The service's own lines since the last reset, of this priority or worse. */
+const journal = (priority: string) =>
+  `journalctl --sync; journalctl -q -o cat -p ${priority} -u pg-health _TRANSPORT=stdout \
+  --since="$(cat /run/mark 2>/dev/null || echo @0)"`
 
 test('systemd: installed as the README says, in its sandbox, through its socket', {
   timeout: 600_000,
@@ -170,6 +175,7 @@ test('systemd: installed as the README says, in its sandbox, through its socket'
     assert.match(start, /^pg-health [\d.]+, database postgres:\/\/health:\*\*\*@localhost:5432\/postgres$/)
     assert.equal(listening, 'listening on http://localhost:8000/health')
     const socket = await sh(`readlink /proc/${pid}/fd/3`)
+    assert.match(socket, /^socket:/)
     assert.ok((await sh('readlink /proc/1/fd/*')).split('\n').includes(socket), "systemd's own")
   })
 
@@ -237,6 +243,12 @@ test('systemd: installed as the README says, in its sandbox, through its socket'
     await until('[ $(systemctl show -P NRestarts pg-health) = 1 ]')
     await until('systemctl is-active -q pg-health')
     assert.equal(await sh('curl -sS http://localhost:8001/health'), healthy)
+  })
+
+  await t.test(`the sandbox suits Node.js ${process.version}, too`, async () => {
+    await reset({ service: `ExecStart= "ExecStart=/opt/node /opt/pg-health/dist/server.js"` })
+    await sh('systemctl start pg-health.service')
+    assert.equal(await sh('curl -sS http://localhost:8000/health'), healthy)
   })
 
   await badInput(t.test.bind(t), lab)
