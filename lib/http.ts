@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, ListenOptions } from 'node:net'
 import { createConnections } from './connections.ts'
 import { alive, internalError, methodNotAllowed, notFound, type Reply, type Verdict } from './health.ts'
-import { type Pages, type Route, routeOf } from './route.ts'
+import { allowed, type Pages, type Route, routeOf } from './route.ts'
 
 export interface HttpOptions {
   /** Runs a check for a request; `fail` is for a fault of ours. */
@@ -97,9 +97,8 @@ export function createHttp(options: HttpOptions): Http {
   /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */
   function send({ request, response, arrivedAt, route }: Exchange, reply: Reply, timing = '') {
     const totalMs = now() - arrivedAt
-    // A path that is not found is not found by OPTIONS either.
-    const bodiless = request.method === 'OPTIONS' && reply !== notFound
-    const body = bodiless ? '' : reply.body
+    const forOptions = request.method === 'OPTIONS' && (route.kind === 'health' || route.kind === 'alive')
+    const body = forOptions ? '' : reply.body
     const headers = [
       'content-type',
       reply.contentType ?? 'application/json',
@@ -113,7 +112,8 @@ export function createHttp(options: HttpOptions): Http {
       `${timing}total;dur=${decimals(totalMs, 10)}`,
     ]
     if (reply.headers) headers.push(...reply.headers)
-    if (bodiless || reply === methodNotAllowed) headers.push('allow', 'GET, HEAD, OPTIONS')
+    if (forOptions) headers.push('allow', allowed)
+    if (route.kind === 'method_not_allowed') headers.push('allow', route.allow)
     // Whoever asks for something else may be about to send something else: an upload, an attack.
     if (reply === notFound || reply === methodNotAllowed) response.shouldKeepAlive = false
     response.writeHead(reply.status, headers)

@@ -9,9 +9,15 @@ export type Route = {
   /** What it is counted under: one of a closed list, never what the client wrote. */
   readonly path: string
 } & (
-  | { readonly kind: 'health' | 'alive' | 'not_found' | 'method_not_allowed' }
+  | { readonly kind: 'health' | 'alive' | 'not_found' }
   | { readonly kind: 'page'; readonly render: () => Reply }
+  | { readonly kind: 'method_not_allowed'; readonly allow: string }
 )
+
+/** What the contract's paths take; OPTIONS gets the true status, as HAProxy's `option httpchk` asks with it … */
+export const allowed = 'GET, HEAD, OPTIONS'
+/** … and so a page takes none: HAProxy asks for / unless told otherwise, and a page is there whatever the database. */
+const allowedOnPages = 'GET, HEAD'
 
 /**
  * Routes a request. The target is compared as it came: nothing is decoded, so nothing can be decoded wrongly
@@ -25,8 +31,9 @@ export function routeOf(method: string, target: string, pages: Pages): Route {
   const path = query < 0 ? target : target.slice(0, query)
   const route = find(path, pages) ?? find(path.replace(/^https?:\/\/[^/?#]*/i, ''), pages)
   if (route === undefined) return { kind: 'not_found', path: 'other' }
-  if (method === 'GET' || method === 'HEAD' || method === 'OPTIONS') return route
-  return { kind: 'method_not_allowed', path: route.path }
+  const allow = route.kind === 'page' ? allowedOnPages : allowed
+  if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) return route
+  return { kind: 'method_not_allowed', path: route.path, allow }
 }
 
 function find(path: string, pages: Pages): Route | undefined {

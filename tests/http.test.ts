@@ -404,7 +404,10 @@ describe('createHttp()', { concurrency: true }, () => {
     assert.match(get.headers['x-process-time-ms'] ?? '', /^\d+$/)
     const head = await ask('HEAD /page HTTP/1.0\r\n\r\n')
     assert.deepEqual([head.body, steadyHeadersOf(head)], ['', steadyHeadersOf(get)])
-    assert.equal((await ask('POST /page HTTP/1.0\r\n\r\n')).status, 405)
+    for (const method of ['POST', 'OPTIONS']) {
+      const { status, headers } = await ask(`${method} /page HTTP/1.0\r\n\r\n`)
+      assert.deepEqual([status, headers['allow']], [405, 'GET, HEAD'])
+    }
     assert.equal((await ask('GET /page/ HTTP/1.0\r\n\r\n')).status, 404)
   })
 

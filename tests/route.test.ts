@@ -80,7 +80,7 @@ test('routeOf() takes the target up to the first ?', () => {
 })
 
 test('routeOf() gives GET, HEAD and OPTIONS the same route, and says no to every other method', () => {
-  for (const target of ['/health', '/health/', '/readyz', '/livez', '/metrics']) {
+  for (const target of ['/health', '/health/', '/readyz', '/livez']) {
     const kind = kindOf('GET', target)
     for (const method of ['HEAD', 'OPTIONS']) assert.equal(kindOf(method, target), kind)
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY', 'get', '']) {
@@ -104,4 +104,13 @@ test('routeOf() counts every request under one of the few paths of pathsOf(), wh
 
 test('routeOf() knows no page that it is not given', () => {
   assert.equal(routeOf('GET', '/metrics', new Map()).kind, 'not_found')
+})
+
+test('routeOf() takes no OPTIONS for a page: a balancer that asks for / would keep a server whose database is down', () => {
+  assert.equal(routeOf('HEAD', '/metrics', pages).kind, 'page')
+  assert.deepEqual(routeOf('OPTIONS', '/metrics', pages), {
+    kind: 'method_not_allowed',
+    path: '/metrics',
+    allow: 'GET, HEAD',
+  })
 })
