@@ -1,4 +1,5 @@
 // Draws the order of the faults from a seed: the same seed, the same faults in the same order.
+import { createRandom } from '../support/random.ts'
 import { type Fault, faults } from './faults.ts'
 
 export interface Step {
@@ -14,7 +15,7 @@ export interface Step {
 
 /** Without end. Each round has all the faults, so that a short run sees nearly everything. */
 export function* createSchedule(seed: number): Generator<Step, never> {
-  const random = createRandom(seed)
+  const random = createRandom(seed).fraction
   for (;;) {
     const bag = shuffle(faults, random)
     for (let index = 0; index < bag.length; index += 1) {
@@ -51,15 +52,4 @@ function shuffle<T>(things: readonly T[], random: () => number): T[] {
     shuffled[other] = one
   }
   return shuffled
-}
-
-/** From 0 up to 1 (mulberry32): Math.random takes no seed. */
-function createRandom(seed: number): () => number {
-  let state = seed
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
-  }
 }

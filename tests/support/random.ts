@@ -1,6 +1,8 @@
 // Chance that a seed repeats: the same seed gives the same numbers, on every machine.
 
 export interface Random {
+  /** From 0 up to 1. */
+  fraction(): number
   /** A whole number from 0 to `limit` - 1. */
   below(limit: number): number
   /** One of `items`, which has at least one. */
@@ -10,11 +12,12 @@ export interface Random {
 /** Makes a generator: mulberry32, of 32 bits, good enough for tests. */
 export function createRandom(seed: number): Random {
   let state = seed
-  function below(limit: number): number {
+  function fraction(): number {
     state = (state + 0x6d2b79f5) | 0
     let mixed = Math.imul(state ^ (state >>> 15), state | 1)
     mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)) ^ mixed
-    return Math.floor((((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32) * limit)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
-  return { below, pick: items => items[below(items.length)] as (typeof items)[number] }
+  const below = (limit: number) => Math.floor(fraction() * limit)
+  return { fraction, below, pick: items => items[below(items.length)] as (typeof items)[number] }
 }
