@@ -152,7 +152,7 @@ const journal = (priority: string) =>
 test('systemd: installed as the README says, in its sandbox, through its socket', {
   timeout: 600_000,
 }, async t => {
-  const runtime = await findRuntime(t, [image])
+  const runtime = await findRuntime(t, [image], 'systemd')
   if (!runtime) return
   const lab = await startLab(createCleanup(t), runtime)
   const { sh, show, until, reset } = lab

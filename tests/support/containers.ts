@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import type { StartedNetwork } from 'testcontainers'
-import { isRequired } from './tools.ts'
+import { isRequired, type Kind } from './tools.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 /** Named by the environment where checkouts share an engine. */
@@ -13,7 +13,7 @@ export const image = process.env['PG_HEALTH_TEST_IMAGE'] ?? 'pg-health:test'
 export const postgresImage = 'postgres:18-alpine'
 
 /** The library, and the runtime that it found, with `images` at hand; undefined, and the test skipped, without. */
-export async function findRuntime(t: TestContext, images: readonly string[]) {
+export async function findRuntime(t: TestContext, images: readonly string[], kind: Kind = 'containers') {
   const containers = await import('testcontainers')
   try {
     const client = await containers.getContainerRuntimeClient()
@@ -22,7 +22,7 @@ export async function findRuntime(t: TestContext, images: readonly string[]) {
     for (const name of images) await client.image.pull(containers.ImageName.fromString(name))
     return { ...containers, client }
   } catch (error) {
-    if (isRequired('containers')) throw error
+    if (isRequired(kind)) throw error
     t.skip(`no container can run here: ${error instanceof Error ? error.message : error}`)
     return undefined
   }

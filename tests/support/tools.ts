@@ -6,8 +6,11 @@ import type { TestContext } from 'node:test'
 /** Debian keeps servers where an ordinary user's PATH does not look. */
 const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
 
+/** What may be missing: a container runtime, other people's programs, an image in which systemd runs. */
+export type Kind = 'containers' | 'tools' | 'systemd'
+
 /** Whether what `kind` names must be there: PG_HEALTH_REQUIRE lists such kinds, and .ci/run sets it. */
-export function isRequired(kind: 'containers' | 'tools'): boolean {
+export function isRequired(kind: Kind): boolean {
   return (process.env['PG_HEALTH_REQUIRE'] ?? '').split(/[\s,]+/).includes(kind)
 }
 
