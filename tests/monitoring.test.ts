@@ -110,7 +110,7 @@ test('an outage is counted by reason, and its end: what a caller was told is wha
   assert.ok(Math.abs((healed.get(name) ?? 0) - Date.now() / 1_000) < 60)
 })
 
-test('requests whose time runs out during one check are counted, and the check is measured once', async t => {
+test('requests whose time runs out during a check are counted as verdicts, but only checks are measured', async t => {
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
   const server = await start()
   await server.event('healthy')
