@@ -14,11 +14,13 @@ import {
 import { createDatabase } from './lib/database.ts'
 import { codeOf, failure } from './lib/failure.ts'
 import { repliesOf, type Verdict } from './lib/health.ts'
+import { createHistory } from './lib/history.ts'
 import { createHttp, type Http } from './lib/http.ts'
 import { createLifecycle } from './lib/lifecycle.ts'
 import { createLog, type Log } from './lib/log.ts'
 import { createMetrics } from './lib/metrics.ts'
 import { pluginFault } from './lib/nagios.ts'
+import { pagesOf } from './lib/page.ts'
 import { createProbe } from './lib/probe.ts'
 import { createReport } from './lib/report.ts'
 import { type Pages, pathsOf } from './lib/route.ts'
@@ -67,8 +69,13 @@ async function run(args: readonly string[]) {
 async function serve(config: Config, socket: Socket) {
   const log = await openLog(config)
   const report = createReport({ log, now, slowMs: config.slowMs })
+  const history = createHistory({ now, date })
   const database = createDatabase({ ...config, now })
-  const pages: Pages = new Map(config.details === 'off' ? [] : [['/metrics', () => metrics.render()]])
+  const details = [
+    ...pagesOf({ ...history, version: version() }),
+    ['/metrics', () => metrics.render()],
+  ] as const
+  const pages: Pages = new Map(config.details === 'off' ? [] : details)
   const metrics = createMetrics({
     version: version(),
     paths: pathsOf(pages),
@@ -82,6 +89,7 @@ async function serve(config: Config, socket: Socket) {
   const observe = (verdict: Verdict) => {
     report(verdict)
     metrics.observe(verdict)
+    history.observe(verdict)
     return verdict
   }
   const probe = createProbe<Verdict>({

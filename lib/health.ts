@@ -23,6 +23,23 @@ export const sentences = {
 /** The name of a failure, as logs and metrics spell it. */
 export type Reason = keyof typeof sentences
 
+/** What the sentence of each reason covers, for people. */
+export const meanings: Readonly<Record<Reason, string>> = {
+  pool_exhausted: 'server, role or PgBouncer has no connection to give',
+  unreachable: 'refused, no route, unknown name, missing socket',
+  connect_timeout: 'nobody answered while it was connecting',
+  connection_lost: 'the connection broke, or what answers is no PostgreSQL',
+  starting_up: 'it starts or recovers, and takes no sessions yet',
+  shutting_down: 'it stops',
+  auth_failed: 'password, role, pg_hba.conf or the right to connect',
+  no_database: 'no such database, or one that takes no sessions',
+  tls: 'certificate, name, or no TLS where it is required',
+  timeout: 'the statement did not end in time',
+  bad_result: 'SELECT 1 did not return 1',
+  stopping: 'this program stops',
+  unknown: 'anything else: look into the log',
+}
+
 /** What one check found. Durations are milliseconds with decimals. */
 export interface Verdict {
   readonly result: 'healthy' | Reason

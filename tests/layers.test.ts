@@ -19,6 +19,13 @@ const imports: Record<string, readonly string[]> = {
   command: ['node:util'],
   hour: ['health'],
   history: ['health', 'hour'],
+  // What people look at.
+  unit: [],
+  markup: [],
+  chart: ['hour'],
+  script: [],
+  asset: ['chart', 'script', 'node:crypto'],
+  page: ['asset', 'chart', 'health', 'history', 'hour', 'markup', 'script', 'unit'],
   // Everything below does something; what it does it with comes from server.ts.
   log: [],
   report: ['config', 'failure', 'health', 'log'],

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { usage } from '../lib/command.ts'
 import { settings } from '../lib/config.ts'
-import { sentences } from '../lib/health.ts'
+import { meanings, type Reason, sentences } from '../lib/health.ts'
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 const scripts = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')).scripts
@@ -18,9 +18,12 @@ test("README's table of settings is the program's", () => {
   assert.ok(readme.includes(table), `the table should be:\n${table}`)
 })
 
-test('README explains every sentence that a caller can read, and no other', () => {
-  const explained = [...readme.matchAll(/^\| `([a-zA-Z0-9 ]+)` \| [^|]+ \|$/gm)].map(match => match[1])
-  assert.deepEqual(explained.sort(), Object.values(sentences).sort())
+test('README explains every sentence that a caller can read as the page does, and no other', () => {
+  const explained = [...readme.matchAll(/^\| `([a-zA-Z0-9 ]+)` \| ([^|]+) \|$/gm)].map(
+    ([, sentence, meaning = '']) => [sentence, meaning.replaceAll('`', '')],
+  )
+  const expected = Object.entries(sentences).map(([reason, text]) => [text, meanings[reason as Reason]])
+  assert.deepEqual(explained.sort(), expected.sort())
 })
 
 test('README shows the two commands, each on one line, and their scripts exist', () => {

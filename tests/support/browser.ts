@@ -1,0 +1,110 @@
+// Chromium for tests of the page, and a page whose clock and checks the test decides about.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { TestContext } from 'node:test'
+import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { repliesOf, type Verdict } from '../../lib/health.ts'
+import { createHistory } from '../../lib/history.ts'
+import { createHttp } from '../../lib/http.ts'
+import { pagesOf } from '../../lib/page.ts'
+import { findTool } from './tools.ts'
+
+/** Nothing that needs a screen, a sandbox, or the internet. */
+const flags = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+/** A browser with a fresh profile, gone after the test; undefined, and the test skipped, where there is none. */
+export async function openBrowser(
+  t: TestContext,
+  options: BrowserContextOptions = {},
+): Promise<BrowserContext | undefined> {
+  const executablePath = findTool(t, 'chromium')
+  if (executablePath === undefined) return undefined
+  const profile = mkdtempSync(join(tmpdir(), 'pg-health-browser-'))
+  const context = await chromium.launchPersistentContext(profile, {
+    executablePath,
+    args: flags,
+    timezoneId: 'America/New_York',
+    locale: 'en-US',
+    ...options,
+  })
+  t.after(async () => {
+    await context.close()
+    rmSync(profile, { recursive: true, force: true })
+  })
+  return context
+}
+
+/** Opens the address, and keeps everything that the browser complained about: policy, script, network. */
+export async function openPage(context: BrowserContext, url: string) {
+  const complaints: string[] = []
+  const page = await context.newPage()
+  page.on('console', message => complaints.push(message.text()))
+  page.on('pageerror', error => complaints.push(String(error)))
+  await page.goto(url)
+  return { page, complaints }
+}
+
+export interface Stage {
+  readonly url: string
+  /** A check that ends so much later. */
+  check(afterMs: number, verdict: Verdict): void
+  /** Time goes by and nobody asks. */
+  pass(ms: number): void
+  /** What the next request to /health finds; healthy unless set. */
+  next(verdict: Verdict): void
+  /** How often the path was asked for. */
+  asked(path: string): number
+  close(): Promise<void>
+}
+
+/** The page as the program serves it, on a history of the test's making that ends at noon UTC. */
+export async function openStage(t: TestContext): Promise<Stage> {
+  const clock = { ms: 0 }
+  const noon = Date.parse('2026-11-22T12:00:00Z')
+  const history = createHistory({ now: () => clock.ms, date: () => new Date(noon + clock.ms) })
+  const requests: string[] = []
+  let verdict: Verdict = { result: 'healthy', queryMs: 0.9 }
+  const http = createHttp({
+    check: async () => {
+      history.observe(verdict)
+      return { verdict, waitMs: 0 }
+    },
+    replies: repliesOf(503),
+    pages: new Map(pagesOf({ ...history, version: '0.1.0' })),
+    now: () => performance.now(),
+    maxConnections: 100,
+    onAnswer: path => requests.push(path),
+    onError: error => {
+      throw error
+    },
+  })
+  const port = await http.listen({ port: 0, host: '127.0.0.1' })
+  const close = () => http.close(0)
+  t.after(close)
+  return {
+    url: `http://127.0.0.1:${port}/`,
+    check(afterMs, found) {
+      clock.ms += afterMs
+      history.observe(found)
+    },
+    pass(ms) {
+      clock.ms += ms
+    },
+    next(found) {
+      verdict = found
+    },
+    asked: path => requests.filter(each => each === path).length,
+    close,
+  }
+}
+
+export type { Page }
