@@ -1,9 +1,10 @@
 // The page in a real browser, as somebody sees it who was paged at night.
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import type { Reason, Verdict } from '../lib/health.ts'
 import { openBrowser, openPage, openStage, type Page, type Stage } from './support/browser.ts'
 import { openPostgres } from './support/postgres.ts'
@@ -288,16 +289,19 @@ describe('in Chromium', () => {
 })
 
 /** `PG_HEALTH_PICTURES=docs node --import tsx --test tests/browser.test.ts` takes the pictures of the README anew. */
+const folder = process.env['PG_HEALTH_PICTURES'] ?? mkdtempSync(join(tmpdir(), 'pg-health-'))
+after(() => {
+  if (process.env['PG_HEALTH_PICTURES'] === undefined) rmSync(folder, { recursive: true })
+})
 const pictures = { healthy: 'light', unhealthy: 'dark' } as const
 for (const [scene, colorScheme] of Object.entries(pictures)) {
-  test(`the picture of the README: ${scene}, ${colorScheme}`, async t => {
-    const folder = process.env['PG_HEALTH_PICTURES']
-    if (folder === undefined) return t.skip('PG_HEALTH_PICTURES names no folder')
+  test(`the picture of the README is small: ${scene}, ${colorScheme}`, async t => {
     const browser = await openBrowser(t, { colorScheme, viewport: { width: 560, height: 458 } })
     if (!browser) return
     const stage = await openStage(t)
     scenes[scene]?.(stage)
     const { page } = await openPage(browser, stage.url)
-    await page.screenshot({ path: join(folder, `${scene}.png`) })
+    const picture = await page.screenshot({ path: join(folder, `${scene}.png`) })
+    assert.ok(picture.length < 60_000, `${picture.length} bytes`)
   })
 }

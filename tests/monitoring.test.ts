@@ -135,17 +135,17 @@ test('HEALTH_DETAILS=off: /metrics is not there', async t => {
   assert.equal((await ask(`${server.origin}/metrics`)).status, 404)
 })
 
-test('/metrics has its exact content type, and HEAD and OPTIONS have its status', async t => {
+test('/metrics has its exact content type, and HEAD has its status', async t => {
   const server = await start(t)
   const page = await ask(`${server.origin}/metrics?name[]=pghealth_up`)
   assert.equal(page.status, 200)
   assert.equal(page.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
   assert.equal(page.headers['content-length'], String(Buffer.byteLength(page.body)))
-  for (const method of ['HEAD', 'OPTIONS']) {
-    const answer = await ask(`${server.origin}/metrics`, { method })
-    assert.deepEqual([answer.status, answer.body], [200, ''], method)
+  const answer = await ask(`${server.origin}/metrics`, { method: 'HEAD' })
+  assert.deepEqual([answer.status, answer.body], [200, ''])
+  for (const method of ['POST', 'OPTIONS']) {
+    assert.equal((await ask(`${server.origin}/metrics`, { method })).status, 405)
   }
-  assert.equal((await ask(`${server.origin}/metrics`, { method: 'POST' })).status, 405)
 })
 
 test('paths and methods that nobody knows do not grow the page', async t => {

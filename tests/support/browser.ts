@@ -74,9 +74,9 @@ export async function openStage(t: TestContext): Promise<Stage> {
   const requests: string[] = []
   let verdict: Verdict = { result: 'healthy', queryMs: 0.9 }
   const http = createHttp({
-    check: async () => {
+    check: answer => {
       history.observe(verdict)
-      return { verdict, waitMs: 0 }
+      answer(verdict, 0)
     },
     replies: repliesOf(503),
     pages: new Map(pagesOf({ ...history, version: '0.1.0' })),
@@ -87,7 +87,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
       throw error
     },
   })
-  const port = await http.listen({ port: 0, host: '127.0.0.1' })
+  const port = (await http.listen({ port: 0, host: '127.0.0.1' }))?.port
   const close = () => http.close(0)
   t.after(close)
   return {
