@@ -79,25 +79,27 @@ export function iconOf(look: Look): string {
  * Names and values of the headers that close the page to everything that is not its own. Only this very style
  * and this very script run; nothing is loaded but from here; nobody frames it, or learns where its links lead from.
  */
-export const pageHeaders: readonly string[] = [
-  'content-security-policy',
-  [
-    "default-src 'none'",
-    `style-src ${hashOf(style)}`,
-    `script-src ${hashOf(script)}`,
-    'img-src data:',
-    "connect-src 'self'",
-    "form-action 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-  ].join('; '),
-  'x-frame-options',
-  'DENY',
-  'x-content-type-options',
-  'nosniff',
-  'referrer-policy',
-  'no-referrer',
-]
+export function createPageHeaders(): readonly string[] {
+  return [
+    'content-security-policy',
+    [
+      "default-src 'none'",
+      `style-src ${hashOf(style)}`,
+      `script-src ${hashOf(script)}`,
+      'img-src data:',
+      "connect-src 'self'",
+      "form-action 'self'",
+      "base-uri 'none'",
+      "frame-ancestors 'none'",
+    ].join('; '),
+    'x-frame-options',
+    'DENY',
+    'x-content-type-options',
+    'nosniff',
+    'referrer-policy',
+    'no-referrer',
+  ]
+}
 
 function hashOf(text: string): string {
   return `'sha256-${createHash('sha256').update(text).digest('base64')}'`

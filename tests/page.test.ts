@@ -227,7 +227,7 @@ test('/history is the same as JSON, and never more than a reader can take', () =
   after(5, healthy)
   after(5, refused)
   const { body, contentType } = reply('/history')
-  assert.equal(contentType, undefined, 'JSON')
+  assert.equal(contentType, 'application/json', 'JSON')
   assert.deepEqual(JSON.parse(body), {
     version: '0.1.0',
     at: '2026-11-22T12:00:10.000Z',
