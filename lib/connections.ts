@@ -18,6 +18,14 @@ export interface Connections {
 /** Who asks for health asks once, and reads. 259,000 requests on one connection took 540 MB and all the time. */
 const maxPipelined = 100
 
+/** What is known of a connection. */
+interface Entry {
+  /** How many of its requests wait. */
+  waiting: number
+  /** The number of its last request, or of its arrival, among all of them: the lowest has been silent longest. */
+  turn: number
+}
+
 /**
  * Makes the book of connections.
  *
@@ -25,18 +33,29 @@ const maxPipelined = 100
  */
 export function createConnections(max: number): Connections {
   let requests = 0
-  /** How many requests of each wait, in the order of their last one: the most silent connection comes first. */
-  const waiting = new Map<Socket, number>()
+  let turns = 0
+  // Not kept in order of their turns: moving an entry for each request costs 7 % of an answer's processor time, and
+  // looking through 8,000 for whom to let go a tenth of a millisecond.
+  const entries = new Map<Socket, Entry>()
   const queued = new WeakMap<Socket, number>()
   return { admit, isFlood, begin, end, inFlight: () => requests }
 
   function admit(socket: Socket) {
-    waiting.set(socket, 0)
-    socket.once('close', () => waiting.delete(socket))
-    if (waiting.size <= max) return
-    for (const [candidate, count] of waiting) {
-      if (count === 0) return void candidate.destroy()
+    turns += 1
+    entries.set(socket, { waiting: 0, turn: turns })
+    socket.once('close', () => entries.delete(socket))
+    if (entries.size > max) findMostSilent()?.destroy()
+  }
+
+  function findMostSilent(): Socket | undefined {
+    let found: Socket | undefined
+    let least = Number.POSITIVE_INFINITY
+    for (const [socket, { waiting, turn }] of entries) {
+      if (waiting > 0 || turn >= least) continue
+      found = socket
+      least = turn
     }
+    return found
   }
 
   function isFlood(socket: Socket, response: ServerResponse): boolean {
@@ -49,16 +68,17 @@ export function createConnections(max: number): Connections {
 
   function begin(socket: Socket) {
     requests += 1
-    const count = waiting.get(socket)
+    turns += 1
+    const entry = entries.get(socket)
     // It closed, with requests of it still in the parser.
-    if (count === undefined) return
-    waiting.delete(socket)
-    waiting.set(socket, count + 1)
+    if (entry === undefined) return
+    entry.waiting += 1
+    entry.turn = turns
   }
 
   function end(socket: Socket) {
     requests -= 1
-    const count = waiting.get(socket)
-    if (count !== undefined) waiting.set(socket, count - 1)
+    const entry = entries.get(socket)
+    if (entry !== undefined) entry.waiting -= 1
   }
 }
