@@ -22,7 +22,6 @@ export interface CheckOptions {
 /** Resolves with the exit code: 0 when the server said healthy, else 1; or, for plugins, 0 to 3. Never rejects. */
 export async function runCheck(options: CheckOptions): Promise<number> {
   const { url, timeoutMs, waitMs, output, slowMs, now, write, columns } = options
-  let elapsedMs = 0
   const progress = output === 'line' && waitMs !== undefined ? createProgress(write, columns, now) : undefined
   const timer = setInterval(() => progress?.tick(), 1_000)
   const finding =
@@ -33,7 +32,7 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   progress?.end(finding)
 
   if (output === 'nagios') {
-    const { line, exitCode } = pluginResultOf(finding, elapsedMs, slowMs, timeoutMs)
+    const { line, exitCode } = pluginResultOf(finding, finding.elapsedMs, slowMs, timeoutMs)
     write(`${line}\n`)
     return exitCode
   }
@@ -43,7 +42,6 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   async function ask(forMs: number) {
     const beganAt = now()
     const found = await askServer(url, forMs)
-    elapsedMs = now() - beganAt
-    return found
+    return { ...found, elapsedMs: now() - beganAt }
   }
 }

@@ -6,7 +6,8 @@ export type Command =
   | {
       readonly name: 'check'
       readonly url: URL | undefined
-      readonly timeoutMs: number
+      /** Undefined: somewhat longer than the server's own deadline. */
+      readonly timeoutMs: number | undefined
       /** Undefined: ask once. */
       readonly waitMs: number | undefined
       readonly output: 'line' | 'nagios' | 'none'
@@ -15,12 +16,9 @@ export type Command =
 /** The command line can't be understood; the message says what was expected. */
 export class UsageError extends Error {}
 
-/** Longer than the server's own deadline, so that its answer, and not our impatience, is what one reads. */
-const defaultTimeoutMs = 5_000
-
 export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
        pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1
-           --timeout MS          give up after MS milliseconds (default ${defaultTimeoutMs})
+           --timeout MS          give up after MS milliseconds (default 5000, or 1000 above HEALTH_TIMEOUT_MS)
            --wait MS             ask again until it is healthy, for MS milliseconds
            --nagios              print performance data, exit 0, 1, 2 or 3 as plugins do
            --quiet               print nothing
@@ -56,7 +54,7 @@ export function readCommand(args: readonly string[]): Command {
   return {
     name: 'check',
     url: readUrl(url),
-    timeoutMs: readMs('--timeout', values.timeout) ?? defaultTimeoutMs,
+    timeoutMs: readMs('--timeout', values.timeout),
     waitMs: readMs('--wait', values.wait),
     output: values.nagios ? 'nagios' : values.quiet ? 'none' : 'line',
   }

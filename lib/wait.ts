@@ -1,9 +1,9 @@
 // Asks again until a server is healthy, and shows a person what it is waiting for.
 import type { Finding } from './client.ts'
 
-export interface WaitOptions {
+export interface WaitOptions<Found extends Finding> {
   /** Asks once, for at most this many milliseconds; never rejects. */
-  readonly ask: (timeoutMs: number) => Promise<Finding>
+  readonly ask: (timeoutMs: number) => Promise<Found>
   /** What one try has, milliseconds. */
   readonly timeoutMs: number
   /** What all of them have together, milliseconds. */
@@ -18,10 +18,10 @@ export interface WaitOptions {
 const spacingMs = 500
 
 /** Asks until the answer is healthy or the time is up; resolves with the last finding, never rejects. */
-export async function waitForHealthy(options: WaitOptions): Promise<Finding> {
+export async function waitForHealthy<Found extends Finding>(options: WaitOptions<Found>): Promise<Found> {
   const { ask, timeoutMs, waitMs, now, onFinding } = options
   const until = now() + waitMs
-  let last: Finding | undefined
+  let last: Found | undefined
   for (;;) {
     const beganAt = now()
     const finding = await ask(Math.max(1, Math.min(timeoutMs, Math.round(until - beganAt))))

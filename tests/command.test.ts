@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { readCommand, UsageError, usage } from '../lib/command.ts'
 
-const check = { name: 'check', url: undefined, timeoutMs: 5_000, waitMs: undefined, output: 'line' }
+const check = { name: 'check', url: undefined, timeoutMs: undefined, waitMs: undefined, output: 'line' }
 
 const forms: [string, object][] = [
   ['', { name: 'serve' }],
