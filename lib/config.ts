@@ -164,14 +164,14 @@ export function readConfig(env: Environment, readFile: ReadFile, osUser: string)
   }
 }
 
-/** What its own client needs to know of a server: where it listens, and what it calls slow. No database. */
-export type ClientConfig = Pick<Config, 'host' | 'port' | 'slowMs'>
+/** What its own client needs to know of a server: where it listens, its deadline, what it calls slow. */
+export type ClientConfig = Pick<Config, 'host' | 'port' | 'timeoutMs' | 'slowMs'>
 
-/** Reads the client's part of the settings. Throws ConfigError. */
+/** Reads the client's part of the settings; no database is needed. Throws ConfigError. */
 export function readClientConfig(env: Environment): ClientConfig {
   const faults: string[] = []
-  const { host, port, slowMs } = own
-  const found = readRows({ host, port, slowMs }, env, faults)
+  const { host, port, timeoutMs, slowMs } = own
+  const found = readRows({ host, port, timeoutMs, slowMs }, env, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return found
 }
@@ -212,10 +212,11 @@ function readDatabase(env: Environment, readFile: ReadFile, osUser: string): Fou
   const faults: string[] = []
   const reading = readPlace()
   if ('faults' in reading) return { faults: [...faults, ...reading.faults] }
-  const path = reading.target.rootCertFile
-  const rootCert = path === undefined || path === 'system' ? undefined : readText('sslrootcert', path)
+  const { tls, rootCertFile: path, rootCertSetting: setting } = reading.target
+  const unused = path === undefined || path === 'system' || tls === 'disable'
+  const rootCert = unused ? undefined : readText(setting, path)
   if (rootCert !== undefined && !rootCert.includes('-----BEGIN CERTIFICATE-----')) {
-    faults.push('sslrootcert names a file without a certificate (PEM)')
+    faults.push(`${setting} names a file without a certificate (PEM)`)
   }
   return faults.length > 0
     ? { faults }

@@ -19,6 +19,8 @@ export interface Target {
   readonly tls: TlsMode
   /** A PEM file; `system` or undefined: what Node trusts. */
   readonly rootCertFile: string | undefined
+  /** How a fault of that file names its setting. */
+  readonly rootCertSetting: string
 }
 
 /**
@@ -212,7 +214,11 @@ function finish(
   const database = parts.get('dbname') ?? user
   const password = parts.get('password') ?? ''
   const applicationName = parts.get('application_name') ?? 'pg-health'
-  return { leftOut, target: { host, port, user, password, database, applicationName, tls, rootCertFile } }
+  const rootCertSetting = called('sslrootcert')
+  return {
+    leftOut,
+    target: { host, port, user, password, database, applicationName, tls, rootCertFile, rootCertSetting },
+  }
 
   function check(right: boolean, part: string, text: string) {
     if (!right) found.push(`${called(part)} ${text}`)

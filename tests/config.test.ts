@@ -192,7 +192,12 @@ const wrong: [title: string, env: Environment, fault: RegExp][] = [
   [
     'a missing certificate',
     { PGHOST: 'h', PGSSLROOTCERT: '/none' },
-    /sslrootcert .* cannot be read \(ENOENT\)/,
+    /^PGSSLROOTCERT .* cannot be read \(ENOENT\)/,
+  ],
+  [
+    'a missing certificate of the URL',
+    { DATABASE_URL: `${DATABASE_URL}?sslrootcert=/none` },
+    /^DATABASE_URL: sslrootcert .* cannot be read \(ENOENT\)/,
   ],
   ['a certificate that is none', { PGHOST: 'h', PGSSLROOTCERT: '/key.pem' }, /without a certificate/],
 ]
@@ -230,9 +235,9 @@ test('ConfigError never holds a secret, not even one that was put into the wrong
 })
 
 test('readClientConfig() needs no database', () => {
-  assert.deepEqual(readClientConfig({}), { host: undefined, port: 8000, slowMs: 100 })
+  assert.deepEqual(readClientConfig({}), { host: undefined, port: 8000, timeoutMs: 2000, slowMs: 100 })
   const set = { HOST: '::1', PORT: '0', HEALTH_SLOW_MS: '7', DRAIN_MS: 'x' }
-  assert.deepEqual(readClientConfig(set), { host: '::1', port: 0, slowMs: 7 })
+  assert.deepEqual(readClientConfig(set), { host: '::1', port: 0, timeoutMs: 2000, slowMs: 7 })
   assert.match(errorOf(() => readClientConfig({ PORT: 'x' })).message, /^PORT must be/)
 })
 
@@ -245,4 +250,12 @@ test('settingsHelp() lists every setting with its default', () => {
 
 test('settings has no name that Kubernetes would set for a Service called health', () => {
   for (const { name } of settings) assert.doesNotMatch(name, /^HEALTH_(PORT|SERVICE)/)
+})
+
+test('readConfig() reads no certificate where there is no TLS', () => {
+  const { tls, rootCert } = read({
+    DATABASE_URL: `${DATABASE_URL}?sslmode=disable`,
+    PGSSLROOTCERT: '/none',
+  }).readTarget()
+  assert.deepEqual([tls, rootCert], ['disable', undefined])
 })

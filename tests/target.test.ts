@@ -13,6 +13,7 @@ const plain: Target = {
   applicationName: 'pg-health',
   tls: 'prefer',
   rootCertFile: undefined,
+  rootCertSetting: 'DATABASE_URL: sslrootcert',
 }
 
 const read = (url: string) => readUrl(url, 'DATABASE_URL', 'osuser')
@@ -292,11 +293,13 @@ test('readVariables() reads the variables of libpq', () => {
     password: ' %41@:/?# ',
     tls: 'verify-ca',
     rootCertFile: '/ca.pem',
+    rootCertSetting: 'PGSSLROOTCERT',
   })
 })
 
 test('readVariables() has the defaults of libpq, and localhost; an empty variable is unset', () => {
-  const expected = { ...plain, host: 'localhost', user: 'osuser', database: 'osuser', password: '' }
+  const who = { user: 'osuser', database: 'osuser', password: '' }
+  const expected = { ...plain, host: 'localhost', ...who, rootCertSetting: 'PGSSLROOTCERT' }
   assert.deepEqual(targetOf(readVariables({}, 'osuser')), expected)
   assert.deepEqual(targetOf(readVariables({ PGPORT: '', PGHOST: '', PGSSLMODE: '' }, 'osuser')), expected)
 })
