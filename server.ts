@@ -85,8 +85,10 @@ async function serve(config: Config, socket: Socket) {
     connectionsOpened: database.connectionsOpened,
     more: createRuntime({ host: process, date, now, folder: '/proc/self' }),
   })
-  /** Everyone who wants to know what the checks found. */
+  let stopping = false
+  /** Everyone who wants to know what the checks found; one that our own stop cut short says nothing of the database. */
   const observe = (verdict: Verdict) => {
+    if (stopping) return verdict
     report(verdict)
     metrics.observe(verdict)
     history.observe(verdict)
@@ -110,6 +112,7 @@ async function serve(config: Config, socket: Socket) {
   const stop = createLifecycle({
     steps: {
       refuse() {
+        stopping = true
         http.refuse()
         probe.stop({ result: 'stopping' })
       },
@@ -175,12 +178,14 @@ function checkConfig({ database, leftOut }: Config) {
   if (leftOut.length > 0) print(`Left out of the database URL: ${leftOut.join(', ')}\n`)
 }
 
-async function check({ url, ...how }: Extract<Command, { name: 'check' }>) {
+async function check({ url, timeoutMs, ...how }: Extract<Command, { name: 'check' }>) {
   const client = readClientConfig(environment)
   const { runCheck } = await import('./lib/check.ts')
   process.exitCode = await runCheck({
     ...how,
     url: url ?? ownUrl(client),
+    // Longer than the server's own deadline, so that its answer, and not our impatience, is what one reads.
+    timeoutMs: timeoutMs ?? Math.max(5_000, client.timeoutMs + 1_000),
     slowMs: client.slowMs,
     now,
     write: print,
