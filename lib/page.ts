@@ -17,7 +17,7 @@ export interface PageOptions {
 const changesShown = 10
 /** After this long without a check the page no longer says what is, but what was, milliseconds. */
 export const staleMs = 60_000
-/** As documented: above the first a check is worth a look, above the second it is slow. Milliseconds. */
+/** The lines of the plot, whatever HEALTH_SLOW_MS is: a check above the second is slow to the alert rules, too. */
 const limitsMs = [50, 100] as const
 
 /** The page at `/` and its data at `/history`, by path. Neither depends on the request. */
@@ -107,7 +107,7 @@ ${typical === undefined ? '' : html`<dt>Latency</dt><dd>typically <b>${latencyOf
 
 function lastOf({ result, checkMs, agoMs }: NonNullable<Snapshot['last']>): Markup {
   const limit = limitsMs.findLast(ms => checkMs > ms)
-  const word = result === 'healthy' ? 'SELECT 1 took' : 'failed after'
+  const word = result === 'healthy' ? 'the check took' : 'failed after'
   const above = result === 'healthy' && limit ? `, above ${latencyOf(limit)}` : ''
   return html`${durationOf(agoMs)} ago, ${word} <b>${latencyOf(checkMs)}</b>${above}`
 }

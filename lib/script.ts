@@ -61,7 +61,7 @@ form.onsubmit = async event => {
   const say = text => { form.querySelector('output').textContent = text }
   say('Asking…')
   try {
-    const answer = await fetch(form.action, { cache: 'no-store' })
+    const answer = await fetch(form.action, { cache: 'no-store', signal: AbortSignal.timeout(65000) })
     const { error, status } = await answer.json()
     say(answer.status + ': ' + (error ?? status) + ', ' + answer.headers.get('x-process-time-ms') + ' ms')
   } catch {

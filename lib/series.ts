@@ -58,7 +58,7 @@ export function createTally<Key extends string | number>(keys: readonly Key[]) {
   }
 }
 
-/** Seconds: the documented thresholds 0.05 and 0.1 among them; 2.5 holds what ends at the deadline of 2 s. */
+/** Seconds: 0.05 and 0.1, the lines of the page and the alert rules, among them; 2.5 holds what ends at the deadline of 2 s. */
 const edges = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
 /** Sorts durations (seconds) by size. Its numbers live in two arrays: no garbage. */
