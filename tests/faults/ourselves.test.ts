@@ -143,7 +143,8 @@ describe('our own side', () => {
       assert.equal((await ask(`${server.origin}/health`)).status, 200)
     }
     const grown = (await witness()).memory - before
-    assert.ok(grown < 1_000_000, `${grown} bytes more`)
+    // Ten thousand lines are 8 MB; a collected heap moves by one by itself.
+    assert.ok(grown < 2_000_000, `${grown} bytes more`)
 
     stdout?.resume()
     await postgres.stop()
