@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import type { Postgres } from '../tests/support/postgres.ts'
-import { type Build, type Program, runProgram, shippedFlags, startProgram } from './program.ts'
+import { type Build, type Program, runProgram, startProgram } from './program.ts'
 import { atLeast, atMost, figure, type Goal, goalTable, median, type Progress, table } from './table.ts'
 import { load } from './wrk.ts'
 
@@ -92,11 +92,7 @@ async function measureLevel(
       progress.show(chapter, `${names[peer]} starts and warms up`)
       const file = peer === 'ours' ? 'server.js' : `bench/peers/${peer}.js`
       const settings = peer === 'bare' ? {} : { DATABASE_URL: urlOf(peer) }
-      const flags = peer === 'ours' ? shippedFlags : []
-      const program = await startProgram(
-        [process.execPath, ...flags, `${build.folder}/dist/${file}`],
-        settings,
-      )
+      const program = await startProgram([process.execPath, `${build.folder}/dist/${file}`], settings)
       running.set(peer, program)
       await measure(peer, 2)
     }

@@ -11,9 +11,6 @@ import { promisify } from 'node:util'
 import { ask } from '../tests/support/server.ts'
 
 /** What the bench can't do here, as a sentence for whoever runs it. */
-/** How the program is shipped: the image and the service give Node.js the same. */
-export const shippedFlags = ['--max-semi-space-size=4'] as const
-
 export class BenchError extends Error {}
 
 export const root = fileURLToPath(new URL('..', import.meta.url))

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Postgres } from '../tests/support/postgres.ts'
-import { BenchError, type Build, type Program, root, shippedFlags, startProgram } from './program.ts'
+import { BenchError, type Build, type Program, root, startProgram } from './program.ts'
 import { atMost, figure, type Goal, goalTable, median, type Progress, table } from './table.ts'
 import { load } from './wrk.ts'
 
@@ -98,7 +98,7 @@ async function findCandidates(build: Build, newer: string | undefined): Promise<
   const strips = major > 22 || (major === 22 && minor >= 18)
   return [
     { name: bareName, command: [process.execPath, `${build.folder}/dist/bench/peers/bare.js`] },
-    { name: oursName, command: [process.execPath, ...shippedFlags, `${build.folder}/dist/server.js`] },
+    { name: oursName, command: [process.execPath, `${build.folder}/dist/server.js`] },
     { name: 'tsx', command: [process.execPath, '--import', 'tsx', `${root}server.ts`] },
     {
       name: `stripped types, Node.js ${stdout.trim()}`,

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Postgres } from '../tests/support/postgres.ts'
 import { openProxy } from '../tests/support/proxy.ts'
 import { type Asked, openClients } from './clients.ts'
-import { BenchError, type Build, shippedFlags, startProgram } from './program.ts'
+import { BenchError, type Build, startProgram } from './program.ts'
 import { atMost, figure, type Goal, goalTable, median, type Progress, percentile, table } from './table.ts'
 
 export interface Phase {
@@ -45,7 +45,7 @@ export async function measureStorm(build: Build, database: Postgres, progress: P
   // Node has raised its own limit to the hard one.
   const limit = Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
   if (limit < connections + 200) throw new BenchError(`descriptors are limited to ${limit}: ulimit -Hn 8192`)
-  const command = [process.execPath, ...shippedFlags, `${build.folder}/dist/server.js`]
+  const command = [process.execPath, `${build.folder}/dist/server.js`]
   const storm = await measurePhases(command, database, progress)
   const slow = await measureSlow(command, database, progress)
   const goals = [

@@ -1,10 +1,8 @@
 // The bench: its command line, and how it reads wrk's report. What it measures is no test.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { shippedFlags } from '../bench/program.ts'
 import { atLeast, atMost, figure, median } from '../bench/table.ts'
 import { readReport } from '../bench/wrk.ts'
 
@@ -86,16 +84,4 @@ test('bench takes medians, and a goal is reached on its limit', () => {
   assert.equal(atMost('', 3, 3).reached, true)
   assert.equal(atMost('', Number.NaN, 3).reached, false)
   assert.equal(figure(Number.NaN), '–')
-})
-
-test('what is measured is what is shipped: the image, the service and the README give Node.js the same flags', () => {
-  const flags = shippedFlags.join(' ')
-  const image = `"/nodejs/bin/node", ${shippedFlags.map(flag => `"${flag}"`).join(', ')}, "dist/server.js"]`
-  for (const [file, words] of [
-    ['Containerfile', `ENTRYPOINT [${image}`],
-    ['deploy/systemd/pg-health.service', `ExecStart=/usr/bin/node ${flags} /opt`],
-    ['README.md', `node ${flags} dist/server.js`],
-  ] as const) {
-    assert.ok(readFileSync(`${root}${file}`, 'utf8').includes(words), `${file}: ${words}`)
-  }
 })
