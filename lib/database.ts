@@ -90,9 +90,9 @@ export function createDatabase(options: DatabaseOptions): Database {
   async function query(asked: Session, until: number): Promise<Verdict> {
     const beganAt = now()
     try {
-      const value = await within(asked.select(), until, 'timeout')
+      const isOne = await within(asked.select(), until, 'timeout')
       const queryMs = now() - beganAt
-      if (value === 1) return { result: 'healthy', queryMs }
+      if (isOne) return { result: 'healthy', queryMs }
       drop(asked, new Error('Unexpected query result'))
       return { result: 'bad_result', queryMs }
     } catch (error) {

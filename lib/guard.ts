@@ -1,4 +1,4 @@
-// Reads the server's messages before the driver does, and stops what the driver would not survive.
+// Reads the server's messages before the driver does: what must be stopped, what SELECT 1 was answered.
 //
 // postgres.js 3.4.9 believes its peer. Measured, each with a few bytes: a COPY response (the greeting of a
 // MariaDB can look like one) ends the process, a row description without a terminator or a SCRAM iteration
@@ -11,9 +11,14 @@ export interface Guard {
   expectAnswer(): void
   /** Reads what came from the server; says what is wrong with it, or undefined. */
   read(chunk: Buffer): Error | undefined
+  /** What the statement was answered, once the server is ready for the next. */
+  answer(): Answer | undefined
   /** The server's last words, if it ended the session with some: the driver says CONNECTION_CLOSED instead. */
   fatal(): Error | undefined
 }
+
+/** An error, or whether it was one row with the integer 1. */
+export type Answer = { readonly error: Error } | { readonly isOne: boolean }
 
 /** What a health check is answered has some hundred bytes, an error with its context a few thousand. */
 const maxMessageBytes = 16 * 1024
@@ -30,42 +35,65 @@ export function createGuard(): Guard {
   let answersExpected = 1
   let lastWords: Error | undefined
   let step = 0
-  return { expectAnswer, read, fatal: () => lastWords }
+  let answer: Answer | undefined
+  // Of the answer while it comes in.
+  let error: Error | undefined
+  let isInteger = false
+  let rows = 0
+  let isOne = false
+  return { expectAnswer, read, answer: () => answer, fatal: () => lastWords }
 
   function expectAnswer() {
     answersExpected += 1
     messages = 0
+    answer = undefined
+    error = undefined
+    isInteger = false
+    rows = 0
+    isOne = false
   }
 
   function read(chunk: Buffer): Error | undefined {
-    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
-    while (rest.length > 0) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+    let at = 0
+    while (at < bytes.length) {
+      const type = String.fromCharCode(bytes[at] ?? 0)
       // Before its length is there: what is no PostgreSQL shows in the first byte.
-      if (!isKnown(rest)) return violation
-      if (rest.length < 5) return undefined
-      const length = rest.readUInt32BE(1)
+      if (!knownTypes.includes(type)) return violation
+      if (bytes.length < at + 5) break
+      const length = bytes.readUInt32BE(at + 1)
+      if (length < 4 || length > maxMessageBytes || messages === maxMessages) return violation
+      const end = at + 1 + length
+      if (bytes.length < end) break
       messages += 1
-      if (length < 4 || length > maxMessageBytes || messages > maxMessages) return violation
-      if (rest.length <= length) {
-        // Counted again when it is whole.
-        messages -= 1
-        return undefined
-      }
-      const wrong = judge(typeOf(rest), rest.subarray(5, length + 1))
+      const wrong = judge(type, bytes.subarray(at + 5, end))
       if (wrong) return wrong
-      rest = rest.subarray(length + 1)
+      at = end
     }
+    rest = bytes.subarray(at)
     return undefined
   }
 
   function judge(type: string, body: Buffer): Error | undefined {
-    if (type === 'E') lastWords ??= fatalOf(body)
+    if (type === 'E') {
+      const complaint = complaintOf(body)
+      error ??= complaint.error
+      if (complaint.isFatal) lastWords ??= complaint.error
+    }
     if (type === 'R') return judgeAuthentication(body)
     if (type === 'T' && !isOneColumn(body)) return violation
     if (type === 'D' && !isOneValue(body)) return violation
     if (!'TDCZ'.includes(type)) return undefined
     if (answersExpected === 0) return violation
-    if (type === 'Z') answersExpected -= 1
+    if (type === 'T') isInteger = body.readUInt32BE(body.length - 12) === integerType
+    if (type === 'D') {
+      rows += 1
+      isOne = isInteger && rows === 1 && body.equals(one)
+    }
+    if (type === 'Z') {
+      answersExpected -= 1
+      answer = error ? { error } : { isOne }
+    }
     return undefined
   }
 
@@ -110,18 +138,15 @@ const steps: Readonly<Record<number, RegExp>> = {
  */
 const knownTypes = 'RSKZTDCENAv'
 
-function typeOf(message: Buffer): string {
-  return String.fromCharCode(message[0] ?? 0)
-}
-
-function isKnown(message: Buffer): boolean {
-  return knownTypes.includes(typeOf(message))
-}
-
 /** The driver looks for the NUL behind a column's name without looking at the end. */
 function isOneColumn(body: Buffer): boolean {
   return body.length >= 2 && body.readUInt16BE(0) === 1 && body.indexOf(0, 2) === body.length - 19
 }
+
+/** The number that PostgreSQL has for the type `integer`. */
+const integerType = 23
+/** The row of SELECT 1: one value, of one byte, "1". */
+const one = Buffer.from([0, 1, 0, 0, 0, 1, 0x31])
 
 /** NULL, whose length is -1, or as many bytes as it says; the driver takes what is there. */
 function isOneValue(body: Buffer): boolean {
@@ -131,9 +156,12 @@ function isOneValue(body: Buffer): boolean {
 }
 
 /** Fields, each a letter and a text that ends with NUL: V or S the severity, C the code, M the message. */
-function fatalOf(body: Buffer): Error | undefined {
+function complaintOf(body: Buffer) {
   const fields = body.toString('utf8').split('\0')
   const field = (letter: string) => fields.find(text => text.startsWith(letter))?.slice(1)
   const severity = field('V') ?? field('S')
-  return severity === 'FATAL' || severity === 'PANIC' ? failure(field('C') ?? '', field('M')) : undefined
+  return {
+    isFatal: severity === 'FATAL' || severity === 'PANIC',
+    error: failure(field('C') ?? '', field('M')),
+  }
 }

@@ -1,5 +1,9 @@
 // One session with PostgreSQL: one `postgres()` on one socket of our own, thrown away as soon as it is odd.
 //
+// The driver logs in. From then on SELECT 1 is ours, 14 bytes, and its answer is read where it is judged anyway: by
+// the guard. Through the driver a statement takes twice the processor time, and its queries are garbage that V8
+// keeps until it looks through the whole heap: new objects had 32 MB instead of 4 (docs/performance.md).
+//
 // Each rule in here answers a failure measured with postgres.js 3.4.9:
 // - `sql.end({timeout: 0})` only half-closes (1,000 expiries left 981 sockets): we keep the socket and destroy it.
 // - A server that closes politely during start-up makes the driver reconnect without delay or end (2,007
@@ -10,7 +14,7 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { type Dialing, type DialOptions, dial } from './dial.ts'
 import { failure } from './failure.ts'
-import { createGuard, type Guard } from './guard.ts'
+import { type Answer, createGuard } from './guard.ts'
 import type { Target } from './target.ts'
 
 export interface Session {
@@ -20,61 +24,82 @@ export interface Session {
   readonly ready: Promise<void>
   /** False as soon as either side has closed. */
   alive(): boolean
-  /** Sends SELECT 1; resolves with the value that came back, whatever it is, or rejects with the raw error. */
-  select(): Promise<unknown>
+  /** Sends SELECT 1; resolves with whether one row came back, the integer 1, or rejects with the raw error. */
+  select(): Promise<boolean>
   /** Ends it at once, in any state; what waits on it rejects with `error`. */
   destroy(error: Error): void
   /** Says goodbye (Terminate, so that the server logs no "unexpected EOF") and resolves when the server has closed. */
   end(): Promise<void>
 }
 
+/** A message of PostgreSQL's simple query protocol: no named statement, so it is safe behind transaction poolers. */
+const question = Buffer.from('Q\0\0\0\x0dSELECT 1\0')
+
 /** Begins a session; nothing is thrown, failures come through `ready`. */
 export function openSession(target: Target, dialOptions: DialOptions, openedAt: number): Session {
   const dialing = dial(target, dialOptions)
   const sql = driverOf(target, dialing)
   let socket: Socket | undefined
+  /** Who waits for an answer, be it the driver's or ours. */
+  let waiting: { resolve(isOne: boolean): void; reject(error: unknown): void } | undefined
+  let loggedIn = false
   const guard = createGuard()
-  let abort: (error: Error) => void = () => {}
   return { openedAt, ready: open(), alive, select, destroy: dialing.destroy, end: () => sql.end() }
 
   async function open() {
     socket = await dialing.connected
-    guardSocket(socket, guard)
+    guardSocket(socket)
     // The driver takes the socket a moment later, and does not notice one that was closed by then.
-    socket.once('close', () => abort(guard.fatal() ?? failure('CONNECTION_CLOSED')))
-    // Warms the session: a check puts its own statement, so none takes credit for one sent before it began.
-    await select()
+    socket.once('close', () => waiting?.reject(guard.fatal() ?? failure('CONNECTION_CLOSED')))
+    await logIn()
+    loggedIn = true
+  }
+
+  /** The driver connects when it has a statement. A check puts its own: it takes no credit for one sent before it. */
+  function logIn() {
+    return new Promise((resolve, reject) => {
+      waiting = { resolve, reject }
+      guard.expectAnswer()
+      // `sql.unsafe` leaks 100 bytes a failure.
+      sql`SELECT 1`.simple().then(resolve, error => reject(guard.fatal() ?? error))
+    })
   }
 
   function alive() {
     return socket?.readyState === 'open'
   }
 
-  function select(): Promise<unknown> {
+  function select(): Promise<boolean> {
     return new Promise((resolve, reject) => {
-      abort = reject
+      if (!alive()) return reject(failure('CONNECTION_CLOSED'))
+      waiting = { resolve, reject }
       guard.expectAnswer()
-      // One message, no named statement: safe behind transaction poolers. `sql.unsafe` leaks 100 bytes a failure.
-      const rows = sql`SELECT 1`.simple().values()
-      rows.then(
-        ([row, ...surplus]) => resolve(surplus.length === 0 && row?.length === 1 ? row[0] : undefined),
-        error => reject(guard.fatal() ?? error),
-      )
+      socket?.write(question)
     })
   }
-}
 
-/** Has every chunk read by `guard` before it goes on to whoever listens: the driver. */
-function guardSocket(socket: Socket, guard: Guard) {
-  // PostgreSQL does not speak first.
-  if (socket.readableLength > 0) socket.destroy(failure('08P01'))
-  const push = socket.push
-  socket.push = (chunk, ...rest) => {
-    // Null is the end.
-    const wrong = chunk === null ? undefined : guard.read(chunk)
-    if (wrong === undefined) return push.call(socket, chunk, ...rest)
-    socket.destroy(wrong)
-    return false
+  /** Has every chunk read by the guard first; what comes before the session stands goes on to the driver. */
+  function guardSocket(socket: Socket) {
+    // PostgreSQL does not speak first.
+    if (socket.readableLength > 0) socket.destroy(failure('08P01'))
+    const push = socket.push
+    socket.push = (chunk, ...rest) => {
+      // Null is the end.
+      const wrong = chunk === null ? undefined : guard.read(chunk)
+      if (wrong !== undefined) {
+        socket.destroy(wrong)
+        return false
+      }
+      if (chunk === null || !loggedIn) return push.call(socket, chunk, ...rest)
+      settle(guard.answer())
+      return true
+    }
+  }
+
+  function settle(answer: Answer | undefined) {
+    if (answer === undefined) return
+    if ('error' in answer) waiting?.reject(answer.error)
+    else waiting?.resolve(answer.isOne)
   }
 }
 

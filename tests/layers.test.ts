@@ -76,7 +76,7 @@ test('files of lib are called by one lower-case noun, and none is a drawer for e
 
 for (const [file, source] of sources) {
   test(`${file} imports what the table allows: ${imports[file]?.join(', ') || 'nothing'}`, () => {
-    const found = [...source.matchAll(/\b(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name = '']) =>
+    const found = [...source.matchAll(/(?<!\.)\b(?:from|import)\s*\(?\s*'([^']+)'/g)].map(([, name = '']) =>
       name.replace(/^\.\/(\w+)\.ts$/, '$1'),
     )
     assert.deepEqual(found.toSorted(), [...(imports[file] ?? [])].toSorted())
