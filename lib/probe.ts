@@ -47,10 +47,9 @@ export function createProbe<Verdict>({
   now,
   timeoutMs,
 }: ProbeOptions<Verdict>): Probe<Verdict> {
-  /** Whose check runs, while one does; and who has come since. Both stand in order of arrival. */
-  let running: readonly Waiter<Verdict>[] | undefined
+  /** The check that runs, if one does, and for whom; and who has come since. Both stand in order of arrival. */
+  let running: { readonly waiters: readonly Waiter<Verdict>[]; readonly beganAt: number } | undefined
   let next: Waiter<Verdict>[] = []
-  let beganAt = 0
   /** Set whenever somebody waits: for whoever's time is up first. */
   let timer: NodeJS.Timeout | undefined
   let stopped: { readonly verdict: Verdict } | undefined
@@ -71,32 +70,33 @@ export function createProbe<Verdict>({
     const waiters = next
     const last = waiters.at(-1)
     if (!last) return
-    running = waiters
+    const beganAt = now()
+    running = { waiters, beganAt }
     next = []
-    beganAt = now()
     watch()
     // The check may take as long as its last request can wait. All of these came before whoever joins the
     // next check, so this one is over before any of those runs out of time: the next always gets its turn.
     ask(last.deadline - headStartMs).then(
       verdict => {
-        tell(waiters, verdict)
         end()
+        tell(waiters, verdict, beganAt)
       },
       fault => {
-        settle(waiters, waiter => waiter.fail(fault))
         end()
+        settle(waiters, waiter => waiter.fail(fault))
       },
     )
   }
 
+  /** The next statement is on its way while the answers of the last are written: 2 % more of them with 64 clients. */
   function end() {
     running = undefined
     unwatch()
     begin()
   }
 
-  function tell(waiters: readonly Waiter<Verdict>[], verdict: Verdict, checkBeganAt = beganAt) {
-    settle(waiters, waiter => waiter.answer(verdict, checkBeganAt - waiter.arrivedAt))
+  function tell(waiters: readonly Waiter<Verdict>[], verdict: Verdict, beganAt: number) {
+    settle(waiters, waiter => waiter.answer(verdict, beganAt - waiter.arrivedAt))
   }
 
   /** Those whose time was up before have had their answer. */
@@ -109,7 +109,7 @@ export function createProbe<Verdict>({
   }
 
   function watch() {
-    const first = running?.find(isWaiting) ?? next[0]
+    const first = running?.waiters.find(isWaiting) ?? next[0]
     if (!first) return
     // When the event loop was stalled, a verdict may lie in the socket's buffer: it is read before this says no.
     timer = setTimeout(() => setImmediate(expire), Math.max(0, Math.ceil(first.deadline - now())))
@@ -123,10 +123,10 @@ export function createProbe<Verdict>({
   function expire() {
     const time = now()
     const isDue = (waiter: Waiter<Verdict>) => isWaiting(waiter) && waiter.deadline <= time
-    const [late, lateNext] = [running?.filter(isDue) ?? [], next.filter(isDue)]
+    const [late, lateNext] = [running?.waiters.filter(isDue) ?? [], next.filter(isDue)]
     if (late.length + lateNext.length > 0) {
       const verdict = expired()
-      tell(late, verdict)
+      tell(late, verdict, running?.beganAt ?? time)
       tell(lateNext, verdict, time)
       next = next.filter(isWaiting)
     }
@@ -137,7 +137,7 @@ export function createProbe<Verdict>({
   function stop(verdict: Verdict) {
     stopped = { verdict }
     unwatch()
-    tell(running ?? [], verdict)
+    if (running) tell(running.waiters, verdict, running.beganAt)
     tell(next, verdict, now())
     next = []
   }
