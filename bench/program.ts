@@ -1,7 +1,7 @@
 // Compiles the server and its peers, starts them by plain node, and reads from /proc what they cost.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -21,15 +21,15 @@ export interface Build {
   close(): void
 }
 
-/** Compiles the server, as for shipping, and the peers: no process that is measured pays for tsx. */
+/** Builds the server, as for shipping, and the peers: no process that is measured pays for tsx. */
 export async function openBuild(): Promise<Build> {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-bench-'))
   for (const name of ['node_modules', 'package.json']) symlinkSync(join(root, name), join(folder, name))
-  const compiler = join(root, 'node_modules/typescript/bin/tsc')
-  const project = join(root, 'bench/tsconfig.json')
   const close = () => rmSync(folder, { recursive: true, force: true })
   process.once('exit', close)
-  await promisify(execFile)(process.execPath, [compiler, '-p', project, '--outDir', join(folder, 'dist')])
+  const peers = readdirSync(join(root, 'bench/peers')).map(name => `bench/peers/${name}`)
+  const args = ['run', 'build', '--', ...peers, `--outdir=${join(folder, 'dist')}`]
+  await promisify(execFile)('npm', args, { cwd: root })
   return { folder, close }
 }
 

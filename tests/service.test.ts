@@ -52,8 +52,7 @@ test("the service's exposure, as systemd-analyze reckons it, is at most 1.5 of 1
 async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runtime) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   later(async () => rmSync(folder, { recursive: true }))
-  const compiler = join(root, 'node_modules/.bin/tsc')
-  await promisify(execFile)(compiler, ['-p', 'tsconfig.build.json', '--outDir', folder], { cwd: root })
+  await promisify(execFile)('npm', ['run', 'build', '--', `--outdir=${folder}`], { cwd: root })
   class Machine extends GenericContainer {
     constructor() {
       super(image)
