@@ -66,7 +66,7 @@ const own = {
     accepts: 'a host name or an address',
     meaning: 'Where to listen',
     fallback: undefined,
-    parse: text => (isIP(text) || /^[\w.-]+$/.test(text) ? text : undefined),
+    parse: text => (/^[\w.-]+$/.test(text) || isIP(text) ? text : undefined),
   } as Row<string | undefined>,
   port: wholeNumber('PORT', 8000, [0, 65_535], 'The port to listen on; 0 takes any free one'),
   // Attempts to connect are 100 ms apart: with less than 200 that pause would eat the deadline.
