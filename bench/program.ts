@@ -27,9 +27,11 @@ export async function openBuild(): Promise<Build> {
   for (const name of ['node_modules', 'package.json']) symlinkSync(join(root, name), join(folder, name))
   const close = () => rmSync(folder, { recursive: true, force: true })
   process.once('exit', close)
+  const dist = join(folder, 'dist')
   const peers = readdirSync(join(root, 'bench/peers')).map(name => `bench/peers/${name}`)
-  const args = ['run', 'build', '--', ...peers, `--outdir=${join(folder, 'dist')}`]
-  await promisify(execFile)('npm', args, { cwd: root })
+  const options = ['--format=esm', `--outdir=${join(dist, 'bench/peers')}`, '--log-level=warning']
+  await promisify(execFile)('npm', ['run', 'build', '--', `--outdir=${dist}`], { cwd: root })
+  await promisify(execFile)(join(root, 'node_modules/.bin/esbuild'), [...peers, ...options], { cwd: root })
   return { folder, close }
 }
 
