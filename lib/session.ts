@@ -50,7 +50,9 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
     socket = await dialing.connected
     guardSocket(socket)
     // The driver takes the socket a moment later, and does not notice one that was closed by then.
-    socket.once('close', () => waiting?.reject(guard.fatal() ?? failure('CONNECTION_CLOSED')))
+    socket.once('close', () =>
+      waiting?.reject(guard.fatal() ?? socket?.errored ?? failure('CONNECTION_CLOSED')),
+    )
     await logIn()
     loggedIn = true
   }

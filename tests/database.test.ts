@@ -5,6 +5,7 @@ import net, { type AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import postgres from 'postgres'
 import { createDatabase, type DatabaseOptions } from '../lib/database.ts'
+import { codeOf } from '../lib/failure.ts'
 import type { Verdict } from '../lib/health.ts'
 import { readUrl } from '../lib/target.ts'
 import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from './support/peer.ts'
@@ -391,6 +392,19 @@ describe('database.ask() names what is wrong', () => {
     const ahead = { startup: welcome, statement: () => Buffer.concat([row('1'), row('1')]) }
     const { ask } = await openAtPeer(t, ahead)
     assert.equal((await ask(500)).result, 'connection_lost')
+  })
+
+  test('what ends a session while a statement waits gives the verdict its code', async t => {
+    const ends = new Map([
+      ['08P01', message('G', Buffer.alloc(3))],
+      ['57P01', fatal('57P01', 'bye')],
+      ['CONNECTION_CLOSED', message('N', Buffer.from('VFATAL\0'))],
+    ])
+    for (const [code, bytes] of ends) {
+      const ending: Scenario = { startup: welcome, statement: index => (index === 0 ? row('1') : bytes) }
+      const { ask } = await openAtPeer(t, ending)
+      assert.equal(codeOf((await ask(500)).error), code)
+    }
   })
 
   const lies: [name: string, result: string, scenario: Scenario][] = [
