@@ -35,6 +35,9 @@ interface Candidate {
   readonly skipped?: string
 }
 
+/** V8 looks through the whole heap once, some seconds after the last load: 10 to 50 ms that are no rest. */
+const settleMs = 15_000
+
 const bareName = 'bare node:http'
 const oursName = 'compiled JS'
 
@@ -68,6 +71,7 @@ export async function measureStart(
     const loaded = mapOf(running, program => program.rssMb())
     await sleep(5_000)
     const calm = mapOf(running, program => program.rssMb())
+    await sleep(Math.min(settleMs, options.idle * 1_000))
     progress.show('rest', `${options.idle} s`)
     const before = mapOf(running, program => program.cpuMicros())
     await sleep(options.idle * 1_000)
