@@ -1,4 +1,4 @@
-// Compiles the server and its peers, starts them by plain node, and reads from /proc what they cost.
+// Builds the server and its peers, starts them by plain node, and reads from /proc what they cost.
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
@@ -14,6 +14,12 @@ import { ask } from '../tests/support/server.ts'
 export class BenchError extends Error {}
 
 export const root = fileURLToPath(new URL('..', import.meta.url))
+
+/**
+ * V8 gives memory back once it believes that little is allocated, at the latest 100 s after its last collection (seen with
+ * --trace-gc-verbose); what it does then, some 100 ms of processor time, is no rest.
+ */
+export const settleMs = 120_000
 
 export interface Build {
   /** Holds `dist` with server.js and bench/peers/*.js. */

@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import type { Postgres } from '../tests/support/postgres.ts'
-import { BenchError, type Build, type Program, root, startProgram } from './program.ts'
+import { BenchError, type Build, type Program, root, settleMs, startProgram } from './program.ts'
 import { atMost, figure, type Goal, goalTable, median, type Progress, table } from './table.ts'
 import { load } from './wrk.ts'
 
@@ -24,7 +24,7 @@ export interface Row {
   readonly startMs?: number
   readonly restMb?: number
   readonly loadedMb?: number
-  /** Five seconds after the load. */
+  /** Two minutes after the load. */
   readonly calmMb?: number
   readonly idleMsPerMinute?: number
 }
@@ -34,9 +34,6 @@ interface Candidate {
   readonly command: readonly string[]
   readonly skipped?: string
 }
-
-/** V8 looks through the whole heap once, some seconds after the last load: 10 to 50 ms that are no rest. */
-const settleMs = 15_000
 
 const bareName = 'bare node:http'
 const oursName = 'compiled JS'
@@ -69,9 +66,9 @@ export async function measureStart(
     const seconds = Math.max(1, Math.round(options.minutes * 60))
     await Promise.all(programs.map(({ url }) => load(url, 64, seconds)))
     const loaded = mapOf(running, program => program.rssMb())
-    await sleep(5_000)
+    progress.show('rest', 'until V8 has tidied up')
+    await sleep(settleMs)
     const calm = mapOf(running, program => program.rssMb())
-    await sleep(Math.min(settleMs, options.idle * 1_000))
     progress.show('rest', `${options.idle} s`)
     const before = mapOf(running, program => program.cpuMicros())
     await sleep(options.idle * 1_000)
@@ -135,7 +132,7 @@ export function printStart(rows: readonly Row[]): string {
     'first healthy answer ms',
     'MB at rest',
     'MB after load',
-    'MB 5 s later',
+    'MB two minutes later',
     'CPU at rest, ms a minute',
   ]
   const cells = rows.map(({ name, skipped, ...row }) =>

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Postgres } from '../tests/support/postgres.ts'
 import { openProxy } from '../tests/support/proxy.ts'
 import { type Asked, openClients } from './clients.ts'
-import { BenchError, type Build, startProgram } from './program.ts'
+import { BenchError, type Build, settleMs, startProgram } from './program.ts'
 import { atMost, figure, type Goal, goalTable, median, type Progress, percentile, table } from './table.ts'
 
 export interface Phase {
@@ -56,6 +56,7 @@ export async function measureStorm(build: Build, database: Postgres, progress: P
       Math.max(...storm.phases.map(({ maxMs }) => maxMs)),
       timeoutMs + slackMs,
     ),
+    atMost('storm: memory two minutes after it, beside memory before', storm.keptOf, 1.5),
     atMost('storm: 503 while the database was healthy again', storm.phases[3]?.unhealthy ?? Number.NaN, 0),
     ...slow.map(({ name, p50Ms, statementMs }) =>
       atMost(`${name}: p50 of answers beside the statement's`, p50Ms / statementMs, 2),
@@ -89,15 +90,15 @@ async function measurePhases(command: readonly string[], database: Postgres, pro
     phases.splice(2, 0, phaseOf('just thawed', between, server.rssMb()))
     const { errors } = clients
     clients.close()
-    await sleep(5_000)
+    await sleep(settleMs)
     phases.push(
       phaseOf(
-        `5 s after all have gone; before the storm it had ${figure(restMb)} MB`,
+        `two minutes after all have gone; before the storm it had ${figure(restMb)} MB`,
         clients.take(),
         server.rssMb(),
       ),
     )
-    return { lost: errors + unanswered, phases }
+    return { lost: errors + unanswered, phases, keptOf: server.rssMb() / restMb }
   } finally {
     database.thaw()
     clients.close()
