@@ -1,24 +1,24 @@
-// Reads the server's messages before the driver does: what must be stopped, what SELECT 1 was answered.
+// Reads all that the server says, first: what must be stopped, what SELECT 1 was answered.
 //
 // postgres.js 3.4.9 believes its peer. Measured, each with a few bytes: a COPY response (the greeting of a
 // MariaDB can look like one) ends the process, a row description without a terminator or a SCRAM iteration
 // count of 2,000,000,000 stops the event loop for ever, a length of 2 GiB or a flood of messages fills memory,
-// a row that nobody asked for answers the next statement.
+// a row that nobody asked for answers the statement that comes after it.
 import { failure } from './failure.ts'
 
 export interface Guard {
-  /** Call it for every statement: from now on one more answer may come. */
+  /** Call it for every statement: the last answer is forgotten, one more may come. */
   expectAnswer(): void
   /** Reads what came from the server; says what is wrong with it, or undefined. */
   read(chunk: Buffer): Error | undefined
   /** What the statement was answered, once the server is ready for the next. */
-  answer(): Answer | undefined
-  /** The server's last words, if it ended the session with some: the driver says CONNECTION_CLOSED instead. */
+  answer(): Outcome | undefined
+  /** The server's last words, if it ended the session with some. */
   fatal(): Error | undefined
 }
 
 /** An error, or whether it was one row with the integer 1. */
-export type Answer = { readonly error: Error } | { readonly isOne: boolean }
+export type Outcome = { readonly error: Error } | { readonly isOne: boolean }
 
 /** What a health check is answered has some hundred bytes, an error with its context a few thousand. */
 const maxMessageBytes = 16 * 1024
@@ -35,11 +35,11 @@ export function createGuard(): Guard {
   let answersExpected = 1
   let lastWords: Error | undefined
   let step = 0
-  let answer: Answer | undefined
-  // Of the answer while it comes in.
+  let answer: Outcome | undefined
+  // Of the answer while it comes in: its messages' types in their order, what they say.
+  let shape = ''
   let error: Error | undefined
   let isInteger = false
-  let rows = 0
   let isOne = false
   return { expectAnswer, read, answer: () => answer, fatal: () => lastWords }
 
@@ -47,10 +47,8 @@ export function createGuard(): Guard {
     answersExpected += 1
     messages = 0
     answer = undefined
+    shape = ''
     error = undefined
-    isInteger = false
-    rows = 0
-    isOne = false
   }
 
   function read(chunk: Buffer): Error | undefined {
@@ -86,14 +84,11 @@ export function createGuard(): Guard {
     if (!'TDCZ'.includes(type)) return undefined
     if (answersExpected === 0) return violation
     if (type === 'T') isInteger = body.readUInt32BE(body.length - 12) === integerType
-    if (type === 'D') {
-      rows += 1
-      isOne = isInteger && rows === 1 && body.equals(one)
-    }
+    if (type === 'D') isOne = body.equals(one)
     if (type === 'Z') {
       answersExpected -= 1
-      answer = error ? { error } : { isOne }
-    }
+      answer = error ? { error } : { isOne: shape === 'TDC' && isInteger && isOne }
+    } else shape += type
     return undefined
   }
 

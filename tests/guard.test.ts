@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { codeOf } from '../lib/failure.ts'
-import { type Answer, createGuard } from '../lib/guard.ts'
+import { createGuard, type Outcome } from '../lib/guard.ts'
 import { authentication, error, fatal, message, ready, row, welcome } from './support/peer.ts'
 
 const scramOffered = authentication(10, 'SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')
@@ -98,32 +98,46 @@ test('createGuard() keeps the last words of a server, and no error that a sessio
   assert.equal(guard.fatal()?.message, 'bye')
 })
 
-const answers: [what: string, bytes: Buffer, answer: Answer | string][] = [
+const answers: [what: string, bytes: Buffer, answer: Outcome | string][] = [
   ['1', row('1').subarray(0, -6), { isOne: true }],
   ['2', row('2').subarray(0, -6), { isOne: false }],
   ['01', row('01').subarray(0, -6), { isOne: false }],
   ['a text "1"', asText(row('1').subarray(0, -6)), { isOne: false }],
   ['nothing', message('C', Buffer.from('SELECT 0\0')), { isOne: false }],
-  ['a row before its description', row('1').subarray(34, -6), { isOne: false }],
+  ['a row that nobody described', row('1').subarray(34, -6), { isOne: false }],
   ['two rows', Buffer.concat([row('1').subarray(0, 46), row('1').subarray(34, -6)]), { isOne: false }],
+  ['two results', Buffer.concat([row('1').subarray(0, -6), row('1').subarray(0, 34)]), { isOne: false }],
+  ['1, which does not end', row('1').subarray(0, 46), { isOne: false }],
+  [
+    'its parts in another order',
+    Buffer.concat([row('1').subarray(34, 46), row('1').subarray(0, 34), row('1').subarray(46, -6)]),
+    { isOne: false },
+  ],
   ['an error', error('57014', 'canceled').subarray(0, -6), '57014'],
   ['1, and then an error', Buffer.concat([row('1').subarray(0, -6), fatal('57P01', 'bye')]), '57P01'],
 ]
 
 for (const [what, bytes, expected] of answers) {
-  test(`createGuard() knows the answer, ${what}, when the server is ready, and forgets it`, () => {
-    const guard = createGuard()
-    guard.read(welcome)
-    guard.expectAnswer()
-    assert.equal(guard.read(bytes), undefined)
-    assert.equal(guard.answer(), undefined)
-    guard.read(ready)
-    const answer = guard.answer()
-    assert.deepEqual(answer && 'error' in answer ? codeOf(answer.error) : answer, expected)
-    guard.expectAnswer()
-    assert.equal(guard.answer(), undefined)
-    guard.read(row('1'))
-    assert.deepEqual(guard.answer(), { isOne: true })
+  test(`createGuard() knows the answer, ${what}, when the server is ready, however it is cut, and forgets it`, () => {
+    for (const size of [1, 2, 5, 7, bytes.length]) {
+      const guard = createGuard()
+      guard.read(welcome)
+      guard.expectAnswer()
+      for (let at = 0; at < bytes.length; at += size) {
+        assert.equal(guard.read(bytes.subarray(at, at + size)), undefined)
+        assert.equal(guard.answer(), undefined)
+      }
+      guard.read(ready)
+      const answer = guard.answer()
+      assert.deepEqual(answer && 'error' in answer ? codeOf(answer.error) : answer, expected)
+      guard.expectAnswer()
+      assert.equal(guard.answer(), undefined)
+      guard.read(row('1'))
+      assert.deepEqual(guard.answer(), { isOne: true })
+      guard.expectAnswer()
+      guard.read(ready)
+      assert.deepEqual(guard.answer(), { isOne: false })
+    }
   })
 }
 
