@@ -1,20 +1,19 @@
 // One session with PostgreSQL: one `postgres()` on one socket of our own, thrown away as soon as it is odd.
 //
 // The driver logs in. From then on SELECT 1 is ours, 14 bytes, and its answer is read where it is judged anyway: by
-// the guard. Through the driver a statement takes twice the processor time, and its queries are garbage that V8
-// keeps until it looks through the whole heap: new objects had 32 MB instead of 4 (docs/performance.md).
+// the guard. Through the driver a statement takes twice the processor time, and leaves objects that V8 keeps until it
+// looks through the whole heap (docs/performance.md).
 //
 // Each rule in here answers a failure measured with postgres.js 3.4.9:
 // - `sql.end({timeout: 0})` only half-closes (1,000 expiries left 981 sockets): we keep the socket and destroy it.
 // - A server that closes politely during start-up makes the driver reconnect without delay or end (2,007
 //   connections in 3 s): the socket factory throws when it is called again, and `destroy` always has an error.
-// - After a FATAL the next query fails with the old error: a session that failed is not used again.
 // - `query.cancel()` wedges a connection that is still opening, or kills the process: never called.
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { type Dialing, type DialOptions, dial } from './dial.ts'
 import { failure } from './failure.ts'
-import { type Answer, createGuard } from './guard.ts'
+import { createGuard, type Outcome } from './guard.ts'
 import type { Target } from './target.ts'
 
 export interface Session {
@@ -43,13 +42,16 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
   /** Who waits for an answer, be it the driver's or ours. */
   let waiting: { resolve(isOne: boolean): void; reject(error: unknown): void } | undefined
   let loggedIn = false
+  /** Settles with the last statement of ours. */
+  let asked: Promise<unknown> = Promise.resolve()
   const guard = createGuard()
-  return { openedAt, ready: open(), alive, select, destroy: dialing.destroy, end: () => sql.end() }
+  return { openedAt, ready: open(), alive, select, destroy: dialing.destroy, end }
 
   async function open() {
     socket = await dialing.connected
     guardSocket(socket)
-    // The driver takes the socket a moment later, and does not notice one that was closed by then.
+    // Ends what waits: a statement of ours, or the driver, which takes the socket a moment later and does not notice one
+    // that was closed by then.
     socket.once('close', () =>
       waiting?.reject(guard.fatal() ?? socket?.errored ?? failure('CONNECTION_CLOSED')),
     )
@@ -72,12 +74,20 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
   }
 
   function select(): Promise<boolean> {
-    return new Promise((resolve, reject) => {
+    const answered = new Promise<boolean>((resolve, reject) => {
       if (!alive()) return reject(failure('CONNECTION_CLOSED'))
       waiting = { resolve, reject }
       guard.expectAnswer()
       socket?.write(question)
     })
+    asked = answered
+    return answered
+  }
+
+  /** The driver does not know of a statement of ours. A pooler throws away the connection of a client that leaves amid one. */
+  async function end() {
+    await asked.catch(() => {})
+    if (alive()) await sql.end()
   }
 
   /** Has every chunk read by the guard first; what comes before the session stands goes on to the driver. */
@@ -98,7 +108,7 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
     }
   }
 
-  function settle(answer: Answer | undefined) {
+  function settle(answer: Outcome | undefined) {
     if (answer === undefined) return
     if ('error' in answer) waiting?.reject(answer.error)
     else waiting?.resolve(answer.isOne)
