@@ -45,7 +45,7 @@ export interface Verdict {
   readonly result: 'healthy' | Reason
   /** Waited for a new session; absent when the check found one ready. */
   readonly connectMs?: number
-  /** From putting the last statement to its end; absent when none was put. */
+  /** From when the last statement was put, and nothing else was left to do, to its end; absent when none was put. */
   readonly queryMs?: number
   /** The raw failure, for the log alone. */
   readonly error?: unknown

@@ -87,6 +87,36 @@ test('check() joins the next check and never the running one: an answer is fresh
   assert.deepEqual(answers['b'], { verdict: 'fresh', waitMs: 4, atMs: 9 })
 })
 
+test('check() asks again before it tells the last answers: the statement is on its way meanwhile', async () => {
+  const order: string[] = []
+  const probe = createProbe<string>({
+    ask: async () => String(order.push('asked')),
+    expired: () => 'expired',
+    now: () => 0,
+    timeoutMs,
+  })
+  probe.check(() => order.push('told'), neverCalled)
+  await new Promise(resolve => probe.check(resolve, neverCalled))
+  assert.deepEqual(order, ['asked', 'asked', 'told'])
+})
+
+test('check() tells each how long it waited for its own check, also while the next one has others', async t => {
+  const { answers, request, advance, answer } = stage(t)
+  request('a')
+  await advance(3)
+  request('b')
+  await advance(4)
+  await answer(0, 'first')
+  await advance(2)
+  request('c')
+  await answer(1, 'second')
+  await answer(2, 'third')
+  assert.deepEqual(
+    Object.values(answers).map(({ waitMs }) => waitMs),
+    [0, 4, 0],
+  )
+})
+
 test('check() asks one at a time: a hundred concurrent requests cost two asks', async t => {
   const { asks, answers, request, answer } = stage(t)
   for (let name = 0; name < 100; name += 1) request(`${name}`)
