@@ -57,7 +57,7 @@ async function run(args: readonly string[]) {
   if (process.platform !== 'linux')
     throw new BenchError('what a process costs is read from /proc: Linux only')
   await findWrk()
-  progress.show('compiling, starting PostgreSQL')
+  progress.show('building, starting PostgreSQL')
   const build = await openBuild()
   try {
     const database = await openPostgres({ settings: { max_connections: '50' } })

@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, delimiter, dirname, join } from 'node:path'
-import { after, before, test } from 'node:test'
+import { after, before, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
@@ -43,6 +43,7 @@ interface Packed {
 
 let folder: string
 let installed: string
+let built: string
 let packed: Packed
 
 async function run(cwd: string, program: string, ...args: string[]) {
@@ -52,6 +53,7 @@ async function run(cwd: string, program: string, ...args: string[]) {
 before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   installed = join(folder, 'installed')
+  built = join(folder, 'built')
   // A copy: packing builds, and whoever runs dist/ in the checkout shall not notice.
   const copy = join(folder, 'checkout')
   const left = new Set(['node_modules', '.git', 'dist', 'secrets'])
@@ -61,6 +63,9 @@ before(async () => {
   mkdirSync(join(copy, 'dist'))
   writeFileSync(join(copy, 'dist', 'old.js'), '')
   packed = JSON.parse((await run(copy, 'npm', 'pack', '--json', '--pack-destination', folder)).stdout)[0]
+
+  await run(copy, 'npm', 'run', 'build', '--', `--outdir=${join(built, 'dist')}`)
+  cpSync(join(root, 'package.json'), join(built, 'package.json'))
 
   mkdirSync(installed)
   // Named, or npm would take a folder above that has a package.json.
@@ -98,11 +103,19 @@ test("npx pg-health --version says package.json's version", async () => {
   assert.equal(stdout, `pg-health ${manifest.version}\n`)
 })
 
-test('npx pg-health serves, and npx pg-health check asks', { timeout: 120_000 }, async t => {
+test('npx pg-health serves, and npx pg-health check asks', { timeout: 120_000 }, t =>
+  serves(t, installed, 'npx', '--offline', 'pg-health'),
+)
+
+test('what npm run build makes serves and asks beside nothing but package.json', { timeout: 120_000 }, t =>
+  serves(t, built, process.execPath, 'dist/server.js'),
+)
+
+async function serves(t: TestContext, cwd: string, program: string, ...args: string[]) {
   const postgres = await openPostgres()
   t.after(() => postgres.close())
-  const server = spawn('npx', ['--offline', 'pg-health'], {
-    cwd: installed,
+  const server = spawn(program, args, {
+    cwd,
     env: { ...env, DATABASE_URL: postgres.url, HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0' },
     stdio: ['ignore', 'pipe', 'inherit'],
     // A group of its own, as at a terminal, where Ctrl-C reaches npx and the server alike.
@@ -122,12 +135,12 @@ test('npx pg-health serves, and npx pg-health check asks', { timeout: 120_000 },
   }
   const { status, body } = await ask(url)
   assert.deepEqual([status, body], [200, '{"status": "healthy","database": "connected"}'])
-  const check = await run(installed, 'npx', '--offline', 'pg-health', 'check', url)
+  const check = await run(cwd, program, ...args, 'check', url)
   assert.equal(check.stdout, '✓ API is healthy\n')
   signal('SIGINT')
   await ended
   assert.match(output, /"event":"stopped"/)
-  await assert.rejects(run(installed, 'npx', '--offline', 'pg-health', 'check', url), { code: 1 })
+  await assert.rejects(run(cwd, program, ...args, 'check', url), { code: 1 })
 
   function signal(name: NodeJS.Signals) {
     try {
@@ -136,7 +149,7 @@ test('npx pg-health serves, and npx pg-health check asks', { timeout: 120_000 },
       assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH')
     }
   }
-})
+}
 
 test('the types hold for who compiles against them', async () => {
   const program = `import { readConfig, type Config } from 'pg-health/dist/lib/config.js'

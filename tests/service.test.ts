@@ -48,7 +48,7 @@ test("the service's exposure, as systemd-analyze reckons it, is at most 1.5 of 1
   assert.match(stdout, /Overall exposure level for pg-health.service: [01][.]\d/)
 })
 
-/** A machine of its own, with the program compiled, and the README's commands done in a checkout. */
+/** A machine of its own, with the program built, and the README's commands done in a checkout. */
 async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runtime) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   later(async () => rmSync(folder, { recursive: true }))
