@@ -17,7 +17,7 @@ export const root = fileURLToPath(new URL('..', import.meta.url))
 
 /**
  * V8 gives memory back once it believes that little is allocated, at the latest 100 s after its last collection (seen with
- * --trace-gc-verbose); what it does then, some 100 ms of processor time, is no rest.
+ * --trace-gc-verbose).
  */
 export const settleMs = 120_000
 
