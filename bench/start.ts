@@ -24,7 +24,7 @@ export interface Row {
   readonly startMs?: number
   readonly restMb?: number
   readonly loadedMb?: number
-  /** Two minutes after the load. */
+  /** `settleMs` after the load. */
   readonly calmMb?: number
   readonly idleMsPerMinute?: number
 }
@@ -136,7 +136,7 @@ export function printStart(rows: readonly Row[]): string {
     'first healthy answer ms',
     'MB at rest',
     'MB after load',
-    'MB two minutes later',
+    `MB ${settleMs / 1_000} s later`,
     'CPU at rest, ms a minute',
   ]
   const cells = rows.map(({ name, skipped, ...row }) =>

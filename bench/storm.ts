@@ -56,7 +56,7 @@ export async function measureStorm(build: Build, database: Postgres, progress: P
       Math.max(...storm.phases.map(({ maxMs }) => maxMs)),
       timeoutMs + slackMs,
     ),
-    atMost('storm: memory two minutes after it, beside memory before', storm.keptOf, 1.5),
+    atMost(`storm: memory ${settleMs / 1_000} s after it, beside memory before`, storm.keptOf, 1.5),
     atMost('storm: 503 while the database was healthy again', storm.phases[3]?.unhealthy ?? Number.NaN, 0),
     ...slow.map(({ name, p50Ms, statementMs }) =>
       atMost(`${name}: p50 of answers beside the statement's`, p50Ms / statementMs, 2),
@@ -93,7 +93,7 @@ async function measurePhases(command: readonly string[], database: Postgres, pro
     await sleep(settleMs)
     phases.push(
       phaseOf(
-        `two minutes after all have gone; before the storm it had ${figure(restMb)} MB`,
+        `${settleMs / 1_000} s after all have gone; before the storm it had ${figure(restMb)} MB`,
         clients.take(),
         server.rssMb(),
       ),
