@@ -43,7 +43,6 @@ ${[1, 50, 100, 1000].map(ms => `.ms${ms}{bottom:${heightOf(ms)}%}`).join('')}
 .axis{display:flex;justify-content:space-between;margin-left:4rem;font-size:.8rem;color:var(--quiet)}
 table{border-collapse:collapse;width:100%}
 td,th{text-align:left;vertical-align:top;padding:.35rem .6rem .35rem 0;border-bottom:1px solid var(--line)}
-td:first-child{white-space:nowrap}
 td:nth-child(2){overflow-wrap:anywhere}
 td:last-child,th:last-child{text-align:right;padding-right:0}
 a{color:inherit}

@@ -54,11 +54,20 @@ function fail(stage: Stage, checks: number, result: Reason) {
   for (let check = 0; check < checks; check += 1) stage.check(5_000, { result, connectMs: 1_993 })
 }
 
-const looks = {
+interface Look {
+  colorScheme?: 'light' | 'dark'
+  viewport?: { width: number; height: number }
+  /** Of another day than what is shown: then each time has its date. */
+  today?: Date
+}
+
+const narrow = { width: 320, height: 640 }
+const looks: Readonly<Record<string, Look>> = {
   light: { colorScheme: 'light' },
   dark: { colorScheme: 'dark' },
-  narrow: { viewport: { width: 320, height: 640 } },
-} as const
+  narrow: { viewport: narrow },
+  'narrow, a day later': { viewport: narrow, today: new Date('2026-11-23T12:00:00Z') },
+}
 
 // What runs in the browser is text here: this program has no document.
 
@@ -76,24 +85,21 @@ async function refresh(page: Page) {
 
 describe('in Chromium', () => {
   for (const [scene, fill] of Object.entries(scenes)) {
-    test(`${scene}: axe-core finds nothing, in light, dark and 320 pixels, where nothing is cut off either`, async t => {
+    test(`${scene}: axe-core finds nothing, in light, dark and 320 pixels, where nothing is cut off either, whatever day it is`, async t => {
       const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
       // The policy of the page would keep axe-core out.
       const browser = await openBrowser(t, { bypassCSP: true })
       if (!browser) return
       const stage = await openStage(t)
       fill(stage)
-      const { page } = await openPage(browser, stage.url)
-      await page.addScriptTag({ content: axe })
       for (const [
         look,
-        { colorScheme = 'light', viewport = { width: 1_280, height: 900 } },
-      ] of Object.entries<{
-        colorScheme?: 'light' | 'dark'
-        viewport?: { width: number; height: number }
-      }>(looks)) {
+        { colorScheme = 'light', viewport = { width: 1_280, height: 900 }, today },
+      ] of Object.entries(looks)) {
+        const { page } = await openPage(browser, stage.url, today)
         await page.emulateMedia({ colorScheme })
         await page.setViewportSize(viewport)
+        await page.addScriptTag({ content: axe })
         const { violations, passes } = (await page.evaluate('axe.run()')) as Record<string, { id: string }[]>
         assert.deepEqual(violations, [], look)
         assert.ok(
@@ -101,6 +107,7 @@ describe('in Chromium', () => {
           'contrast was looked at',
         )
         assert.ok(await page.evaluate('document.documentElement.scrollWidth <= innerWidth'), look)
+        await page.close()
       }
     })
   }

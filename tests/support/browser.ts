@@ -43,10 +43,17 @@ export async function openBrowser(
   return context
 }
 
-/** Opens the address, and keeps everything that the browser complained about: policy, script, network. */
-export async function openPage(context: BrowserContext, url: string) {
+/** The day of every stage. */
+const noon = new Date('2026-11-22T12:00:00Z')
+
+/**
+ * Opens the address, and keeps everything that the browser complained about: policy, script, network. The reader's
+ * clock stands still, as how the page writes a time depends on what is today.
+ */
+export async function openPage(context: BrowserContext, url: string, today = noon) {
   const complaints: string[] = []
   const page = await context.newPage()
+  await page.clock.setFixedTime(today)
   page.on('console', message => complaints.push(message.text()))
   page.on('pageerror', error => complaints.push(String(error)))
   await page.goto(url)
@@ -69,8 +76,7 @@ export interface Stage {
 /** The page as the program serves it, on a history of the test's making that ends at noon UTC. */
 export async function openStage(t: TestContext): Promise<Stage> {
   const clock = { ms: 0 }
-  const noon = Date.parse('2026-11-22T12:00:00Z')
-  const history = createHistory({ now: () => clock.ms, date: () => new Date(noon + clock.ms) })
+  const history = createHistory({ now: () => clock.ms, date: () => new Date(noon.getTime() + clock.ms) })
   const requests: string[] = []
   let verdict: Verdict = { result: 'healthy', queryMs: 0.9 }
   const http = createHttp({
