@@ -43,7 +43,7 @@ export async function openBrowser(
   return context
 }
 
-/** The day of every stage. */
+/** When every stage begins. */
 const noon = new Date('2026-11-22T12:00:00Z')
 
 /**
@@ -73,7 +73,7 @@ export interface Stage {
   close(): Promise<void>
 }
 
-/** The page as the program serves it, on a history of the test's making that ends at noon UTC. */
+/** The page as the program serves it, on a history of the test's making that begins at noon UTC. */
 export async function openStage(t: TestContext): Promise<Stage> {
   const clock = { ms: 0 }
   const history = createHistory({ now: () => clock.ms, date: () => new Date(noon.getTime() + clock.ms) })
