@@ -76,9 +76,7 @@ interface Limits {
 async function assertNoLeak(asks: number, url: string, limits: Limits): Promise<Counts> {
   // They stand while their holdings are counted: what they keep for themselves counts, too.
   const askers = Array.from({ length: lanes }, () => createAsker(url, limits))
-  // What the test before has closed is gone when the event loop has come round.
-  for (let round = 0; round < 3; round += 1) await new Promise(setImmediate)
-  const idle = resources()
+  const idle = await resources()
   await askAll(askers, asks / 10)
   const before = await holdings(idle)
   const counts = await askAll(askers, asks)
@@ -127,25 +125,29 @@ function createAsker(url: string, limits: Limits) {
   }
 }
 
-/** What this process holds when all is closed and collected; the peer's ends of connections close a moment later. */
+/** What this process holds when all is closed and collected. */
 async function holdings(idle: readonly string[]) {
-  const until = performance.now() + 5_000
-  do await new Promise(resolve => setTimeout(resolve, 50))
-  while (resources().length > idle.length && performance.now() < until)
+  const held = await resources(idle.length)
   for (let round = 0; round < 3; round += 1) {
     collect()
     await new Promise(setImmediate)
   }
-  return { resources: resources(), descriptors: descriptors(), heap: process.memoryUsage().heapUsed }
+  return { resources: held, descriptors: descriptors(), heap: process.memoryUsage().heapUsed }
 }
 
-/** Each timer and socket that keeps this process alive, by its kind. */
-function resources(): string[] {
-  // A file that is read belongs to whoever loads modules: nothing here reads one.
-  return process
-    .getActiveResourcesInfo()
-    .filter(name => name !== 'FSReqCallback')
-    .toSorted()
+/**
+ * Each timer and socket that keeps this process alive, by its kind, once there are no more than `most`: the peer's ends
+ * of connections close a moment later. A file that is read or closed is waited for, too: it is a module being loaded,
+ * and its descriptor would be counted.
+ */
+async function resources(most = Number.POSITIVE_INFINITY): Promise<string[]> {
+  const until = performance.now() + 10_000
+  for (;;) {
+    await new Promise(resolve => setTimeout(resolve, 50))
+    const held = process.getActiveResourcesInfo().toSorted()
+    const settled = held.length <= most && !held.some(name => /^(FSReq|CloseReq$)/.test(name))
+    if (settled || performance.now() > until) return held
+  }
 }
 
 /** How many are open; 0 where the system does not tell. */
