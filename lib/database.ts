@@ -59,6 +59,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   return { ask, expiry, connectionsOpened: () => opened, reset, close }
 
   async function ask(until: number): Promise<Verdict> {
+    const beganAt = now()
     if (session && now() - session.openedAt > options.sessionMaxAgeMs) {
       await retire(session, Math.min(goodbyeMs, until - now()))
     }
@@ -68,11 +69,11 @@ export function createDatabase(options: DatabaseOptions): Database {
       const verdict = await query(session, Math.min(now() + patienceMs, until))
       if (verdict.result === 'healthy' || verdict.result === 'bad_result') return verdict
     }
-    return askOnNewSession(until)
+    return askOnNewSession(until, beganAt)
   }
 
-  async function askOnNewSession(until: number): Promise<Verdict> {
-    const beganAt = now()
+  /** What the check lost on the session before is part of how long it had to wait for this one. */
+  async function askOnNewSession(until: number, beganAt: number): Promise<Verdict> {
     for (;;) {
       const own = opening === undefined
       try {

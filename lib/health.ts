@@ -43,7 +43,7 @@ export const meanings: Readonly<Record<Reason, string>> = {
 /** What one check found. Durations are milliseconds with decimals. */
 export interface Verdict {
   readonly result: 'healthy' | Reason
-  /** Waited for a new session; absent when the check found one ready. */
+  /** From the check's begin until a new session stood, what a silent one was given included; absent when one was ready. */
   readonly connectMs?: number
   /** From when the last statement was put, and nothing else was left to do, to its end; absent when none was put. */
   readonly queryMs?: number

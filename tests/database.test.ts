@@ -133,9 +133,10 @@ describe('database.ask() on a session', () => {
     const { ask, proxy } = await openBehindProxy(t)
     await ask()
     proxy.stallOpen()
-    const { result, tookMs } = await ask(1_000)
+    const { result, tookMs, connectMs = 0 } = await ask(1_000)
     assert.equal(result, 'healthy')
     assert.ok(tookMs >= 499, `${tookMs} ms`)
+    assert.ok(connectMs >= 499, `the silence counts as part of the wait for a session: ${connectMs} ms`)
     assert.equal(proxy.connections.length, 2)
   })
 
