@@ -51,6 +51,11 @@ export interface Verdict {
   readonly error?: unknown
 }
 
+/** Milliseconds that the check took; undefined of what requests are told whose time is up while it goes on. */
+export function checkMsOf({ connectMs, queryMs }: Verdict): number | undefined {
+  return connectMs === undefined && queryMs === undefined ? undefined : (connectMs ?? 0) + (queryMs ?? 0)
+}
+
 /** The status and the exact bytes of an answer. */
 export interface Reply {
   readonly status: number

@@ -1,5 +1,5 @@
 // Remembers what the checks found: an hour of buckets, and the last fifty changes.
-import type { Reason, Verdict } from './health.ts'
+import { checkMsOf, type Reason, type Verdict } from './health.ts'
 import { type Bucket, bucketMs, createHour } from './hour.ts'
 
 export type State = 'healthy' | 'unhealthy'
@@ -31,7 +31,8 @@ export interface Snapshot {
     readonly result: Verdict['result']
     readonly at: Date
     readonly agoMs: number
-    readonly checkMs: number
+    /** Absent when requests ran out of time while their check went on. */
+    readonly checkMs?: number
   }
   /** Absent while all is well. */
   readonly nature?: Nature
@@ -88,10 +89,10 @@ export function createHistory({ now, date }: HistoryOptions): History {
 
   function observe(verdict: Verdict) {
     const at = now() - startedAt
-    const checkMs = (verdict.connectMs ?? 0) + (verdict.queryMs ?? 0)
-    hour.add(at, verdict.result, checkMs)
+    const checkMs = checkMsOf(verdict)
+    hour.add(at, verdict.result, checkMs ?? 0)
     last[0] = at
-    last[1] = checkMs
+    last[1] = checkMs ?? Number.NaN
     if (verdict.result === result) return
     result = verdict.result
     change(at, result)
@@ -111,14 +112,19 @@ export function createHistory({ now, date }: HistoryOptions): History {
     const at = now() - startedAt
     const dateOf = readClock(at)
     const newest = states[0]
-    const [lastAt = 0, checkMs = 0] = last
+    const [lastAt = 0, checkMs = Number.NaN] = last
     const ago = states.filter(({ first }) => !first).map(({ beganAt }) => at - beganAt)
     const nature = newest && natureOf(newest.state, ago)
     return {
       at: dateOf(at),
       uptimeMs: Math.round(at),
       ...(result && {
-        last: { result, at: dateOf(lastAt), agoMs: Math.round(at - lastAt), checkMs: hundredths(checkMs) },
+        last: {
+          result,
+          at: dateOf(lastAt),
+          agoMs: Math.round(at - lastAt),
+          ...(!Number.isNaN(checkMs) && { checkMs: hundredths(checkMs) }),
+        },
       }),
       ...(nature && { nature }),
       recentChanges: countRecent(ago),

@@ -1,5 +1,5 @@
 // What monitoring is told at /metrics: one table of series, in Prometheus' text format.
-import { type Reply, sentences, type Verdict } from './health.ts'
+import { checkMsOf, type Reply, sentences, type Verdict } from './health.ts'
 import { createHistogram, createTally, labelsOf, row, type Series, textOf } from './series.ts'
 
 export interface MetricsOptions {
@@ -53,13 +53,13 @@ export function createMetrics(options: MetricsOptions): Metrics {
     {
       name: 'pghealth_checks_total',
       type: 'counter',
-      help: 'Verdicts. Requests share them; those whose time runs out while their check goes on get one of their own.',
+      help: 'Verdicts. Requests share them; those whose time runs out while a check goes on share one more.',
       samples: () => verdicts.samples(result => labelsOf({ result })),
     },
     {
       name: 'pghealth_check_duration_seconds',
       type: 'histogram',
-      help: 'How long checks took, connecting included where one had to.',
+      help: 'How long checks took, with what it took to get a session where one had to.',
       samples: () => checks.samples({}),
     },
     row('pghealth_consecutive_failures', 'Unhealthy verdicts since the last healthy one.', () => failures),
@@ -111,14 +111,12 @@ export function createMetrics(options: MetricsOptions): Metrics {
   ]
   return { observe, onAnswer, render, series }
 
-  function observe({ result, connectMs, queryMs }: Verdict) {
+  function observe(verdict: Verdict) {
     const before = healthy
-    healthy = result === 'healthy'
-    verdicts.count(result)
-    // What a request is told that runs out of time took none of its own: the check it waited for goes on.
-    if (connectMs !== undefined || queryMs !== undefined) {
-      checks.observe(((connectMs ?? 0) + (queryMs ?? 0)) / 1_000)
-    }
+    healthy = verdict.result === 'healthy'
+    verdicts.count(verdict.result)
+    const checkMs = checkMsOf(verdict)
+    if (checkMs !== undefined) checks.observe(checkMs / 1_000)
     failures = healthy ? 0 : failures + 1
     if (before !== undefined && before !== healthy) changes += 1
     checkedAt = options.date()

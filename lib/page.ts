@@ -106,6 +106,7 @@ ${typical === undefined ? '' : html`<dt>Latency</dt><dd>typically <b>${latencyOf
 }
 
 function lastOf({ result, checkMs, agoMs }: NonNullable<Snapshot['last']>): Markup {
+  if (checkMs === undefined) return html`${durationOf(agoMs)} ago, had not ended in time`
   const limit = limitsMs.findLast(ms => checkMs > ms)
   const word = result === 'healthy' ? 'the check took' : 'failed after'
   const above = result === 'healthy' && limit ? `, above ${latencyOf(limit)}` : ''

@@ -4,7 +4,7 @@
 export interface ProbeOptions<Verdict> {
   /** Runs one check. Settles by `until` (milliseconds of `now`), give or take the event loop; never throws. */
   readonly ask: (until: number) => Promise<Verdict>
-  /** What requests are told whose own time is up while `ask` is still at work for later ones. */
+  /** What requests are told whose own time is up while `ask` is still at work for later ones: called once for them all. */
   readonly expired: () => Verdict
   /** Monotonic milliseconds. */
   readonly now: () => number
@@ -19,8 +19,8 @@ export interface Probe<Verdict> {
   /**
    * Calls `answer` once, with the verdict of a check that began after this call, within `timeoutMs`; or `fail`,
    * when `ask` rejects. Neither may throw. Concurrent calls share: one check runs, one is next, and a call joins
-   * the next, never the running one. Callbacks, as a promise and its await for each request take 3 to 5 % of the
-   * processor time of an answer (Node 20).
+   * the next, never the running one. Callbacks, as a promise and its await for each request cost more
+   * (docs/performance.md).
    */
   check(answer: Answer<Verdict>, fail: (fault: unknown) => void): void
   /** Answers everyone who waits, and everyone who comes later, with `verdict`; asks no more. */
@@ -33,6 +33,13 @@ interface Waiter<Verdict> {
   readonly answer: Answer<Verdict>
   readonly fail: (fault: unknown) => void
   answered: boolean
+}
+
+interface Running<Verdict> {
+  readonly waiters: readonly Waiter<Verdict>[]
+  readonly beganAt: number
+  /** Told to the first whose time was up. */
+  expired: { readonly verdict: Verdict } | undefined
 }
 
 /** An answer is still to be written when the time is up: it is decided this much earlier (milliseconds). */
@@ -48,7 +55,7 @@ export function createProbe<Verdict>({
   timeoutMs,
 }: ProbeOptions<Verdict>): Probe<Verdict> {
   /** The check that runs, if one does, and for whom; and who has come since. Both stand in order of arrival. */
-  let running: { readonly waiters: readonly Waiter<Verdict>[]; readonly beganAt: number } | undefined
+  let running: Running<Verdict> | undefined
   let next: Waiter<Verdict>[] = []
   /** Set whenever somebody waits: for whoever's time is up first. */
   let timer: NodeJS.Timeout | undefined
@@ -71,7 +78,7 @@ export function createProbe<Verdict>({
     const last = waiters.at(-1)
     if (!last) return
     const beganAt = now()
-    running = { waiters, beganAt }
+    running = { waiters, beganAt, expired: undefined }
     next = []
     watch()
     // The check may take as long as its last request can wait. All of these came before whoever joins the
@@ -124,9 +131,10 @@ export function createProbe<Verdict>({
     const time = now()
     const isDue = (waiter: Waiter<Verdict>) => isWaiting(waiter) && waiter.deadline <= time
     const [late, lateNext] = [running?.waiters.filter(isDue) ?? [], next.filter(isDue)]
-    if (late.length + lateNext.length > 0) {
-      const verdict = expired()
-      tell(late, verdict, running?.beganAt ?? time)
+    if (running && late.length + lateNext.length > 0) {
+      running.expired ??= { verdict: expired() }
+      const { verdict } = running.expired
+      tell(late, verdict, running.beganAt)
       tell(lateNext, verdict, time)
       next = next.filter(isWaiting)
     }

@@ -1,7 +1,7 @@
 // Turns the verdicts of thousands of checks into the few events that are worth a line.
 import { ConfigError } from './config.ts'
 import { codeOf } from './failure.ts'
-import { type Reason, sentences, type Verdict } from './health.ts'
+import { checkMsOf, type Reason, sentences, type Verdict } from './health.ts'
 import type { Log } from './log.ts'
 
 export interface ReportOptions {
@@ -38,7 +38,7 @@ export function createReport({ log, now, slowMs }: ReportOptions): (verdict: Ver
       const change = turn(true)
       log('info', 'healthy', `healthy${change.text}`, { ...change.fields, ...durationsOf(verdict) })
     }
-    const checkMs = (verdict.connectMs ?? 0) + (verdict.queryMs ?? 0)
+    const checkMs = checkMsOf(verdict) ?? 0
     if (checkMs > slowMs && !slow) {
       log('warn', 'slow', `slow: the check took ${Math.round(checkMs)} ms`, durationsOf(verdict))
     }

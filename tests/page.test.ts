@@ -143,6 +143,14 @@ describe('the page', () => {
     })
   }
 
+  test('a check that goes on when the time of its requests is up has no duration, here and in /history', () => {
+    const { after, reply, text } = stage()
+    after(5, { result: 'timeout' })
+    assert.match(text(), /Last check 0\.0 s ago, had not ended in time Healthy/)
+    const at = '2026-11-22T12:00:05.000Z'
+    assert.deepEqual(JSON.parse(reply('/history').body).last, { result: 'timeout', at, agoMs: 0 })
+  })
+
   test('flapping: intermittent and how often, while it is up as while it is down', () => {
     const { after, reply, text } = stage()
     for (let round = 0; round < 3; round += 1) {

@@ -25,13 +25,17 @@ function stage(t: TestContext) {
   const begun = time
   const asks: Ask[] = []
   const answers: Record<string, { verdict: string; waitMs: number; atMs: number }> = {}
+  let expiries = 0
   const probe = createProbe<string>({
     ask: until => new Promise(answer => asks.push({ until: until - begun, answer })),
-    expired: () => 'expired',
+    expired() {
+      expiries += 1
+      return 'expired'
+    },
     now: () => time,
     timeoutMs,
   })
-  return { probe, asks, answers, request, advance, answer }
+  return { probe, asks, answers, expiries: () => expiries, request, advance, answer }
 
   function request(name: string) {
     probe.check((verdict, waitMs) => {
@@ -149,6 +153,29 @@ test("check() gives a check the time of its last request, and each request its o
   await answer(1, 'late, but in time for one')
   assert.deepEqual(answers['c'], { verdict: 'late, but in time for one', waitMs: 10, atMs: 1014 })
   assert.equal(answers['b']?.verdict, 'expired')
+})
+
+test('check() asks for one verdict for all whose time is up while a check goes on, be it theirs or the next', async t => {
+  const { answers, expiries, request, advance, answer } = stage(t)
+  request('running')
+  await advance(10)
+  request('b')
+  await answer(0, 'first')
+  for (const name of ['c', 'd']) {
+    await advance(10)
+    request(name)
+  }
+  await advance(decidedMs)
+  assert.deepEqual(
+    Object.values(answers).map(({ verdict }) => verdict),
+    ['first', 'expired', 'expired', 'expired'],
+  )
+  assert.equal(expiries(), 1)
+  await answer(1, 'late')
+  request('e')
+  await advance(decidedMs)
+  assert.equal(answers['e']?.verdict, 'expired')
+  assert.equal(expiries(), 2, 'the next check has its own')
 })
 
 test('check() answers in time, and those that come later too, when an ask never settles', async t => {
