@@ -108,6 +108,7 @@ async function serve(config: Config, socket: Socket) {
     maxConnections: maxConnections(),
     onAnswer: metrics.onAnswer,
     onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
+    onAcceptError: error => log('error', 'accept_failed', "can't accept a connection", detailsOf(error)),
   })
   const stop = createLifecycle({
     steps: {

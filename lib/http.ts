@@ -18,6 +18,8 @@ export interface HttpOptions {
   readonly onAnswer: (path: string, status: number, totalMs: number) => void
   /** Told of a fault of ours, after which the caller gets a 500. */
   readonly onError: (error: unknown) => void
+  /** Told when a connection can't be accepted (ENFILE): no reason to end. */
+  readonly onAcceptError: (error: unknown) => void
 }
 
 export interface Http {
@@ -33,7 +35,7 @@ export interface Http {
 
 /** Makes the server; it does not listen yet. */
 export function createHttp(options: HttpOptions): Http {
-  const { check, replies, pages, now, maxConnections, onAnswer, onError } = options
+  const { check, replies, pages, now, maxConnections, onAnswer, onError, onAcceptError } = options
   let refusing = false
   let shared: { readonly verdict?: Verdict; readonly timing: string } = { timing: '' }
   const connections = createConnections(maxConnections)
@@ -53,7 +55,7 @@ export function createHttp(options: HttpOptions): Http {
   Object.assign(server, { httpAllowHalfOpen: true })
   server.on('connection', connections.admit)
   return {
-    listen: listening => listen(server, listening, onError),
+    listen: listening => listen(server, listening, onAcceptError),
     refuse,
     close: graceMs => close(server, graceMs),
     inFlight: connections.inFlight,
@@ -178,14 +180,13 @@ function decimals(ms: number, parts: 10 | 100): number {
 function listen(
   server: Server,
   options: Parameters<Http['listen']>[0],
-  onError: (error: unknown) => void,
+  onAcceptError: (error: unknown) => void,
 ): ReturnType<Http['listen']> {
   return new Promise((resolve, reject) => {
     server.once('error', reject)
     server.listen(options, () => {
       server.removeListener('error', reject)
-      // From here on it is an accept that failed (ENFILE): no reason to end.
-      server.on('error', onError)
+      server.on('error', onAcceptError)
       // Of a Unix socket that was inherited Node knows no path.
       const address = server.address()
       resolve(typeof address === 'object' && address !== null ? address : undefined)

@@ -472,8 +472,19 @@ describe('createHttp()', { concurrency: true }, () => {
       maxConnections: 9,
       onAnswer() {},
       onError() {},
+      onAcceptError() {},
     })
     await assert.rejects(second.listen({ port, host: '127.0.0.1' }), { code: 'EADDRINUSE' })
+  })
+
+  test('a connection that cannot be accepted is told apart from a fault in a request, and ends nothing', async t => {
+    const refused: unknown[] = []
+    const { ask, faults, server } = await serve(t, { onAcceptError: error => refused.push(error) })
+    await ask('GET /livez HTTP/1.0\r\n\r\n')
+    const full = Object.assign(new Error('accept ENFILE'), { code: 'ENFILE' })
+    server().emit('error', full)
+    assert.deepEqual([refused, faults], [[full], []])
+    assert.equal((await ask('GET /health HTTP/1.0\r\n\r\n')).status, 200)
   })
 
   // ---- The stop ----
@@ -585,6 +596,7 @@ async function serve(
     maxConnections: 100,
     onAnswer() {},
     onError: error => faults.push(error),
+    onAcceptError: error => faults.push(error),
     ...options,
   })
   const port = (await http.listen({ port: 0, host: '127.0.0.1' }))?.port ?? 0

@@ -92,6 +92,9 @@ export async function openStage(t: TestContext): Promise<Stage> {
     onError: error => {
       throw error
     },
+    onAcceptError: error => {
+      throw error
+    },
   })
   const port = (await http.listen({ port: 0, host: '127.0.0.1' }))?.port
   const close = () => http.close(0)
