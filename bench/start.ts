@@ -16,7 +16,7 @@ export interface StartOptions {
   readonly node: string | undefined
 }
 
-/** Medians over the runs; what follows the load was measured once. */
+/** Start and memory at rest are medians over the runs; the others were measured once. */
 export interface Row {
   readonly name: string
   /** Why it could not be measured; then there are no figures. */
