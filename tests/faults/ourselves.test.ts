@@ -130,7 +130,9 @@ describe('our own side', () => {
   `
   test('the reader of stdout stalls during ten thousand lines: memory does not grow, and how many are missing is said', async t => {
     const nodeOptions = ['--expose-gc']
-    const { server, judge, witness } = await start(t, {}, { preload: garrulous, nodeOptions })
+    // They take seconds where the machine is busy: no deadline may pass meanwhile, and no line be written but theirs.
+    const patient = { HEALTH_TIMEOUT_MS: '30000', HEALTH_SLOW_MS: '60000' }
+    const { server, judge, witness } = await start(t, patient, { preload: garrulous, nodeOptions })
     const { stdout } = server.child
     await judge({ says: 'healthy', begin: nothing, end: nothing })
     const before = (await witness()).memory
