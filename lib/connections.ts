@@ -15,8 +15,11 @@ export interface Connections {
   inFlight(): number
 }
 
-/** Who asks for health asks once, and reads. 259,000 requests on one connection took 540 MB and all the time. */
-const maxPipelined = 100
+/**
+ * Who asks for health asks once, and reads. 259,000 requests on one connection took 540 MB and all the time; and
+ * what the event loop answers in one turn holds up who comes, as libuv accepts one connection a turn.
+ */
+const maxPipelined = 10
 
 /** What is known of a connection. */
 interface Entry {

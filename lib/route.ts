@@ -1,7 +1,7 @@
 // Says what a request asks for, from its method and its target.
 import type { Reply } from './health.ts'
 
-/** What people and their tools look at, by path; each is made anew for every request, and of nothing in it. */
+/** What people and their tools look at, by path; each is made when it is asked for, of nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>
 
 /** What a request asks for. */

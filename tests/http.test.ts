@@ -171,22 +171,38 @@ describe('createHttp()', { concurrency: true }, () => {
     }
   })
 
-  test('createHttp() lets a hundred requests wait on a connection, and closes one that sends more', async t => {
+  test('createHttp() lets ten requests wait on a connection, and closes one that sends more', async t => {
     const { check, answer } = held()
     const { connect, ask } = await serve(t, { check })
     const patient = await connect()
     const flood = await connect()
     const request = 'GET /health HTTP/1.1\r\nHost: h\r\n\r\n'
-    patient.socket.write(request.repeat(100))
-    flood.socket.write(request.repeat(200))
+    patient.socket.write(request.repeat(10))
+    flood.socket.write(request.repeat(20))
     await flood.closed
     assert.equal(flood.received(), '')
     assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
     answer({ result: 'healthy' })
-    for (let request = 0; request < 100; request += 1) assert.equal((await patient.reply()).status, 200)
+    for (let request = 0; request < 10; request += 1) assert.equal((await patient.reply()).status, 200)
     // Those are answered, and count no more.
-    patient.socket.write(request.repeat(100))
-    for (let request = 0; request < 100; request += 1) assert.equal((await patient.reply()).status, 200)
+    patient.socket.write(request.repeat(10))
+    for (let request = 0; request < 10; request += 1) assert.equal((await patient.reply()).status, 200)
+  })
+
+  test('createHttp() makes a page once for all who ask at once, and anew for who asks after', async t => {
+    let made = 0
+    const render = () => {
+      made += 1
+      return { status: 200, body: `${made}` }
+    }
+    const { connect } = await serve(t, { pages: new Map([['/page', render]]), check: neverCalled })
+    const client = await connect()
+    const bodies: string[] = []
+    for (const count of [10, 1]) {
+      client.socket.write('GET /page HTTP/1.1\r\nHost: h\r\n\r\n'.repeat(count))
+      for (let reply = 0; reply < count; reply += 1) bodies.push((await client.reply()).body)
+    }
+    assert.deepEqual(bodies, [...Array(10).fill('1'), '2'])
   })
 
   test('createHttp() answers three pipelined requests, in their order', async t => {
