@@ -148,8 +148,8 @@ interface Exchange {
 }
 
 /**
- * Makes a page once for all who ask in the same turn of the event loop: making one takes as long as many answers
- * of /health, and ten connections that pipelined requests for /metrics kept those waiting for ten seconds.
+ * Makes a page once for all who ask in the same turn of the event loop: one takes as long to make as many answers
+ * of /health, and ten connections that pipelined requests for /metrics kept those waiting for 23 s.
  */
 function oncePerTurn(render: () => Reply): () => Reply {
   let page: Reply | undefined
