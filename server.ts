@@ -2,7 +2,8 @@
 // Puts the parts together; the only file that touches `process`.
 import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { type Command, readCommand, UsageError, usage } from './lib/command.ts'
+import { pluginFault } from './lib/client/nagios.ts'
+import { type Command, readCommand, UsageError, usage } from './lib/config/command.ts'
 import {
   type ClientConfig,
   type Config,
@@ -10,22 +11,21 @@ import {
   readClientConfig,
   readConfig,
   settingsHelp,
-} from './lib/config.ts'
-import { createDatabase } from './lib/database.ts'
-import { codeOf, failure } from './lib/failure.ts'
-import { repliesOf, type Verdict } from './lib/health.ts'
-import { createHistory } from './lib/history.ts'
-import { createHttp, type Http } from './lib/http.ts'
-import { createLifecycle } from './lib/lifecycle.ts'
-import { createLog, type Log } from './lib/log.ts'
-import { createMetrics } from './lib/metrics.ts'
-import { pluginFault } from './lib/nagios.ts'
-import { pagesOf } from './lib/page.ts'
-import { createProbe } from './lib/probe.ts'
-import { createReport } from './lib/report.ts'
-import { type Pages, pathsOf } from './lib/route.ts'
-import { createRuntime } from './lib/runtime.ts'
-import { createNotify, isJournal, readSocket } from './lib/systemd.ts'
+} from './lib/config/config.ts'
+import { repliesOf, type Verdict } from './lib/health/health.ts'
+import { createProbe } from './lib/health/probe.ts'
+import { createHttp, type Http } from './lib/http/http.ts'
+import { type Pages, pathsOf } from './lib/http/route.ts'
+import { createHistory } from './lib/monitor/history.ts'
+import { createLog, type Log } from './lib/monitor/log.ts'
+import { createMetrics } from './lib/monitor/metrics.ts'
+import { createReport } from './lib/monitor/report.ts'
+import { createRuntime } from './lib/monitor/runtime.ts'
+import { pagesOf } from './lib/page/page.ts'
+import { createDatabase } from './lib/postgres/database.ts'
+import { codeOf, failure } from './lib/postgres/failure.ts'
+import { createLifecycle } from './lib/system/lifecycle.ts'
+import { createNotify, isJournal, readSocket } from './lib/system/systemd.ts'
 
 /** sysexits.h, where it has a word for it. */
 const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as const
@@ -181,7 +181,7 @@ function checkConfig({ database, leftOut }: Config) {
 
 async function check({ url, timeoutMs, ...how }: Extract<Command, { name: 'check' }>) {
   const client = readClientConfig(environment)
-  const { runCheck } = await import('./lib/check.ts')
+  const { runCheck } = await import('./lib/client/check.ts')
   process.exitCode = await runCheck({
     ...how,
     url: url ?? ownUrl(client),

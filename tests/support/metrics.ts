@@ -1,7 +1,7 @@
 // Reads what /metrics says, and makes its table without a server.
 import assert from 'node:assert/strict'
-import { createMetrics, type MetricsOptions } from '../../lib/metrics.ts'
-import { createRuntime } from '../../lib/runtime.ts'
+import { createMetrics, type MetricsOptions } from '../../lib/monitor/metrics.ts'
+import { createRuntime } from '../../lib/monitor/runtime.ts'
 
 /** The whole table, as server.ts makes it, on a clock and with figures of the test's own. */
 export function createTable(options: Partial<MetricsOptions> = {}) {

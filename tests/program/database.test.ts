@@ -1,0 +1,493 @@
+// The database under real faults: one PostgreSQL, a recording proxy before it, and each failure by its name.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net, { type AddressInfo } from 'node:net'
+import { after, before, describe, type TestContext, test } from 'node:test'
+import postgres from 'postgres'
+import type { Verdict } from '../../lib/health/health.ts'
+import { createDatabase, type DatabaseOptions } from '../../lib/postgres/database.ts'
+import { codeOf } from '../../lib/postgres/failure.ts'
+import { readUrl } from '../../lib/postgres/target.ts'
+import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from '../support/peer.ts'
+import { openPostgres, type Postgres } from '../support/postgres.ts'
+import { openProxy } from '../support/proxy.ts'
+
+const hba = `local all all trust
+host all guest 127.0.0.1/32 scram-sha-256
+host all outcast 127.0.0.1/32 reject
+host all all 127.0.0.1/32 trust
+`
+const now = () => performance.now()
+
+let server: Postgres
+
+before(async () => {
+  const settings = {
+    log_connections: 'on',
+    log_disconnections: 'on',
+    log_min_messages: 'debug1',
+    max_connections: '8',
+  }
+  server = await openPostgres({ settings, files: { 'pg_hba.conf': hba } })
+})
+after(() => server.close())
+
+/** A database at `url` whose every check has `ms`; closed when the test is over. */
+function openDatabase(t: TestContext, url: string, options: Partial<DatabaseOptions> = {}) {
+  const reading = readUrl(url, 'DATABASE_URL', 'postgres')
+  if ('faults' in reading) throw new Error(reading.faults.join())
+  const target = { ...reading.target, rootCert: undefined }
+  const defaults = { timeoutMs: 1_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, now }
+  const database = createDatabase({ readTarget: () => target, ...defaults, ...options })
+  t.after(() => database.close())
+  return {
+    database,
+    /** One check with `ms` to answer. */
+    async ask(ms = 1_000): Promise<Verdict & { readonly tookMs: number }> {
+      const beganAt = now()
+      const verdict = await database.ask(beganAt + ms)
+      return { ...verdict, tookMs: now() - beganAt }
+    },
+  }
+}
+
+/** The same behind a proxy before the real PostgreSQL. */
+async function openBehindProxy(t: TestContext, options: Partial<DatabaseOptions> = {}) {
+  const proxy = await openProxy(server.port)
+  t.after(() => proxy.close())
+  const url = `postgres://postgres@127.0.0.1:${proxy.port}/postgres?sslmode=disable`
+  return { proxy, ...openDatabase(t, url, options) }
+}
+
+async function openAtPeer(t: TestContext, scenario: Scenario, options: Partial<DatabaseOptions> = {}) {
+  const peer = await openPeer(scenario)
+  t.after(() => peer.close())
+  return {
+    peer,
+    ...openDatabase(t, `postgres://postgres@127.0.0.1:${peer.port}/postgres?sslmode=disable`, options),
+  }
+}
+
+/** Runs SQL as an operator would, straight at the server. */
+async function administer<T>(work: (sql: postgres.Sql) => Promise<T>): Promise<T> {
+  const sql = postgres(server.url, { max: 1, onnotice() {} })
+  try {
+    return await work(sql)
+  } finally {
+    await sql.end()
+  }
+}
+
+async function waitUntil(condition: () => Promise<boolean>) {
+  while (!(await condition())) await new Promise(setImmediate)
+}
+
+describe('database.ask() on a session', () => {
+  test('the first check opens it, warms it with a statement, and puts one of its own', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    const { result, connectMs, queryMs } = await ask()
+    assert.equal(result, 'healthy')
+    assert.ok(connectMs !== undefined && queryMs !== undefined)
+    assert.deepEqual(
+      proxy.statements.map(({ text }) => text),
+      ['SELECT 1', 'SELECT 1'],
+    )
+  })
+
+  test('a later check is one statement on the same connection', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    const { result, connectMs } = await ask()
+    assert.equal(result, 'healthy')
+    assert.equal(connectMs, undefined)
+    assert.equal(proxy.statements.length, 3)
+    assert.equal(proxy.connections.length, 1)
+  })
+
+  test('is replaced when it is older than its age, and there is never a second one', async t => {
+    const { ask, proxy } = await openBehindProxy(t, { sessionMaxAgeMs: 0 })
+    for (let check = 0; check < 3; check += 1) assert.equal((await ask()).result, 'healthy')
+    assert.equal(proxy.connections.length, 3)
+    assert.equal(proxy.mostConnections, 1)
+  })
+
+  test('that the network reset while it was idle is replaced within the check', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.reset()
+    assert.equal((await ask()).result, 'healthy')
+    assert.equal(proxy.connections.length, 2)
+  })
+
+  test('that the server terminated while it was idle is replaced within the check', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    await administer(
+      sql => sql`select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pg-health'`,
+    )
+    assert.equal((await ask()).result, 'healthy')
+    assert.equal(proxy.connections.length, 2)
+  })
+
+  test('that stays silent for half the time is thrown away, and a fresh one gets the rest', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.stallOpen()
+    const { result, tookMs, connectMs = 0 } = await ask(1_000)
+    assert.equal(result, 'healthy')
+    assert.ok(tookMs >= 499, `${tookMs} ms`)
+    assert.ok(connectMs >= 499, `the silence counts as part of the wait for a session: ${connectMs} ms`)
+    assert.equal(proxy.connections.length, 2)
+  })
+
+  test('says goodbye at close: the server logs its end and no unexpected EOF', async t => {
+    const { ask, database } = openDatabase(t, `${server.url}?application_name=polite`)
+    await ask()
+    const from = server.log().length
+    await database.close()
+    await waitUntil(async () => server.log().includes('disconnection: session time', from))
+    assert.doesNotMatch(server.log().slice(from), /unexpected EOF/)
+  })
+
+  test('lets a statement be answered before it says goodbye at close', async t => {
+    const { ask, database, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.delay(100)
+    const [{ result }] = await Promise.all([ask(), database.close()])
+    assert.equal(result, 'healthy')
+  })
+
+  test('leaves no named statement and asks for no types: SELECT 1 is all the server sees', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    for (let check = 0; check < 5; check += 1) await ask()
+    assert.deepEqual(new Set(proxy.statements.map(({ text }) => text)), new Set(['SELECT 1']))
+    assert.equal(proxy.statements.length, 6)
+  })
+
+  test('tells the time of the connect from that of the statement', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    proxy.delay(50)
+    const { connectMs = 0, queryMs = 0, tookMs } = await ask()
+    assert.ok(connectMs >= 99 && queryMs >= 49, `${connectMs} ms and ${queryMs} ms`)
+    assert.ok(connectMs + queryMs <= tookMs, `${connectMs} ms and ${queryMs} ms in ${tookMs} ms`)
+  })
+
+  test('counts as time of the statement nothing that we do in the turn in which it is put', async t => {
+    const { ask } = openDatabase(t, server.url)
+    await ask()
+    const asked = ask()
+    const busyUntil = now() + 100
+    while (now() < busyUntil);
+    const { result, queryMs = 0 } = await asked
+    assert.equal(result, 'healthy')
+    assert.ok(queryMs < 100, `${queryMs} ms`)
+  })
+
+  test('that is too old does not outlast the deadline with its goodbye', async t => {
+    const { ask, proxy } = await openBehindProxy(t, { sessionMaxAgeMs: 0 })
+    await ask()
+    proxy.stall()
+    const { tookMs } = await ask(20)
+    // A goodbye may take 100 ms when there is time.
+    assert.ok(tookMs < 100, `${tookMs} ms`)
+  })
+
+  test('that answers late in a short time is not thrown away at half of it', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.delay(60)
+    assert.equal((await ask(110)).result, 'healthy')
+    assert.equal(proxy.connections.length, 1)
+  })
+
+  test('is opened whatever the deadline: half of an odd one is no whole number', async t => {
+    assert.equal((await openDatabase(t, server.url, { timeoutMs: 2_001 }).ask()).result, 'healthy')
+  })
+
+  test('that is reset by us while a check waits on it is replaced within that check', async t => {
+    const { ask, database, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.stallOpen()
+    const asked = ask()
+    await new Promise(setImmediate)
+    database.reset(new Error('ours'))
+    assert.equal((await asked).result, 'healthy')
+  })
+
+  test('is opened with what the target says now: a rotated password is picked up', async t => {
+    await administer(sql => sql`create role guest login password 'old'`.simple())
+    const passwords = ['wrong', 'old']
+    const reading = readUrl(`postgres://guest@127.0.0.1:${server.port}/postgres`, 'DATABASE_URL', '')
+    assert.ok('target' in reading)
+    const { ask } = openDatabase(t, server.url, {
+      readTarget: () => ({ ...reading.target, rootCert: undefined, password: passwords.shift() ?? '' }),
+    })
+    assert.equal((await ask()).result, 'auth_failed')
+    assert.equal((await ask()).result, 'healthy')
+  })
+})
+
+describe('database.ask() in time', () => {
+  test('a database that went silent gives connect_timeout at the deadline', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    await ask()
+    proxy.stall()
+    const { result, tookMs } = await ask(300)
+    assert.equal(result, 'connect_timeout')
+    assert.ok(tookMs >= 299, `${tookMs} ms`)
+  })
+
+  test('a statement without an answer gives timeout at the deadline, one connection for both halves', async t => {
+    const onlyWarm = { startup: welcome, statement: (index: number) => (index === 0 ? row('1') : silence) }
+    const { ask, peer } = await openAtPeer(t, onlyWarm)
+    const { result, tookMs } = await ask(300)
+    assert.equal(result, 'timeout')
+    assert.ok(tookMs >= 299, `${tookMs} ms`)
+    assert.equal(peer.connections, 1)
+  })
+
+  test('a connect slower than the deadline is not abandoned: the next check gets it, one connection in all', async t => {
+    const { ask, proxy } = await openBehindProxy(t)
+    proxy.delay(250)
+    assert.equal((await ask(300)).result, 'connect_timeout')
+    assert.equal((await ask(5_000)).result, 'healthy')
+    assert.equal(proxy.connections.length, 1)
+  })
+
+  test('a connect is given up after connectTimeoutMs, and the check that waited on it makes its own', async t => {
+    const { ask, proxy } = await openBehindProxy(t, { connectTimeoutMs: 400 })
+    proxy.stall()
+    assert.equal((await ask(200)).result, 'connect_timeout')
+    proxy.flow()
+    proxy.stallOpen()
+    assert.equal((await ask(5_000)).result, 'healthy')
+    assert.equal(proxy.connections.length, 2)
+  })
+
+  test('an answer that already lies in the socket buffer when a stalled event loop wakes is no timeout', async t => {
+    const { ask } = openDatabase(t, server.url)
+    await ask()
+    const asked = ask(400)
+    const stalledUntil = now() + 600
+    while (now() < stalledUntil);
+    const { result, connectMs } = await asked
+    assert.equal(result, 'healthy')
+    assert.equal(connectMs, undefined)
+  })
+
+  test('attempts to connect are at least 100 ms apart, however fast they are refused', async t => {
+    const { ask, peer } = await openAtPeer(t, { startup: fatal('53300', 'sorry'), statement: () => silence })
+    const beganAt = now()
+    for (let check = 0; check < 4; check += 1) assert.equal((await ask()).result, 'pool_exhausted')
+    assert.ok(now() - beganAt >= 299)
+    assert.equal(peer.connections, 4)
+  })
+
+  test('expiries leave no socket and no timer', async t => {
+    const firstOnly = { startup: welcome, statement: (index: number) => (index === 0 ? row('1') : silence) }
+    const { ask, database } = await openAtPeer(t, firstOnly)
+    const resources = () =>
+      process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap' || name === 'Timeout')
+    const before = resources()
+    for (let check = 0; check < 20; check += 1) assert.equal((await ask(110)).result, 'timeout')
+    await database.close()
+    await waitUntil(async () => resources().length <= before.length)
+    assert.deepEqual(resources(), before)
+  })
+})
+
+describe('database.ask() names what is wrong', () => {
+  const as = (user: string) => server.url.replace('postgres@', `${user}@`)
+
+  before(() =>
+    administer(async sql => {
+      await sql`create role outcast login`
+      await sql`create role late login password 'x' valid until '2020-01-01'`
+      await sql`create role retired nologin`
+      await sql`create role single login connection limit 1`
+      await sql`create database closed allow_connections false`
+      await sql`create database private`
+      await sql`revoke connect on database private from public`
+    }),
+  )
+
+  const faults: [name: string, result: string, url: () => string][] = [
+    ['a wrong password', 'auth_failed', () => as('guest:nope')],
+    ['no password', 'auth_failed', () => as('guest')],
+    ['a role that does not exist', 'auth_failed', () => as('nobody_knows')],
+    ['a role that may not log in', 'auth_failed', () => as('retired')],
+    ['a reject in pg_hba.conf', 'auth_failed', () => as('outcast')],
+    ['no privilege to connect', 'auth_failed', () => as('single').replace(/postgres$/, 'private')],
+    ['a database that does not exist', 'no_database', () => server.url.replace(/postgres$/, 'nowhere')],
+    ['a database that accepts nobody', 'no_database', () => server.url.replace(/postgres$/, 'closed')],
+    ['a port that is closed', 'unreachable', () => 'postgres://postgres@127.0.0.1:1/postgres'],
+    ['a name with two addresses that are both refused', 'unreachable', () => 'postgres://x@localhost:1/x'],
+    ['a name that is unknown', 'unreachable', () => 'postgres://postgres@pg-health.invalid/postgres'],
+    ['a Unix socket that is missing', 'unreachable', () => 'postgres://postgres@/postgres?host=/nonexistent'],
+    ['TLS required of a server without', 'tls', () => `${server.url}?sslmode=require`],
+  ]
+  for (const [name, result, url] of faults) {
+    test(`${name}: ${result}`, async t => {
+      const { ask } = openDatabase(t, url())
+      assert.equal((await ask()).result, result)
+    })
+  }
+
+  test('a Unix socket works', async t => {
+    const url = `postgres://postgres@/postgres?host=${server.socketDirectory}&port=${server.port}`
+    assert.equal((await openDatabase(t, url).ask()).result, 'healthy')
+  })
+
+  test('a role at its connection limit: pool_exhausted, and its own replacement keeps within a limit of one', async t => {
+    const { ask } = openDatabase(t, as('single'), { sessionMaxAgeMs: 0 })
+    for (let check = 0; check < 3; check += 1) assert.equal((await ask()).result, 'healthy')
+    assert.equal((await openDatabase(t, as('single')).ask()).result, 'pool_exhausted')
+  })
+
+  test('a full server: pool_exhausted, and healthy as soon as there is room', async t => {
+    const { ask } = openDatabase(t, server.url)
+    const crowd: postgres.Sql[] = []
+    t.after(() => Promise.all(crowd.map(sql => sql.end())))
+    for (let room = true; room; ) {
+      const sql = postgres(server.url, { max: 1, onnotice() {} })
+      room = await sql`select 1`.then(
+        () => true,
+        () => false,
+      )
+      if (room) crowd.push(sql)
+    }
+    assert.equal((await ask()).result, 'pool_exhausted')
+    const from = server.log().length
+    await crowd.pop()?.end()
+    await waitUntil(async () => server.log().includes('disconnection: session time', from))
+    assert.equal((await ask()).result, 'healthy')
+  })
+
+  test('a server that stops while others are still at work: shutting_down', async t => {
+    const { ask } = openDatabase(t, server.url)
+    const worker = postgres(server.url, { max: 1, onnotice() {} })
+    await worker`select 1`
+    const stopped = server.stop('smart')
+    await waitUntil(async () => server.log().includes('received smart shutdown request'))
+    assert.equal((await ask()).result, 'shutting_down')
+    await worker.end()
+    await stopped
+    assert.equal((await ask()).result, 'unreachable')
+    await server.start()
+    assert.equal((await ask()).result, 'healthy')
+  })
+
+  test('a server in recovery: starting_up', async t => {
+    const standby = await openPostgres({ settings: { hot_standby: 'off' } })
+    t.after(() => standby.close())
+    await standby.stop()
+    const { ask } = openDatabase(t, standby.url)
+    await standby.configure({ files: { 'standby.signal': '' } })
+    const started = standby.start()
+    started.catch(() => {})
+    await waitUntil(async () => standby.log().includes('entering standby mode'))
+    assert.equal((await ask()).result, 'starting_up')
+    await standby.close()
+    await assert.rejects(started)
+  })
+
+  test('a peer that accepts and closes: connection_lost, one connection a check', async t => {
+    const peer = net.createServer(socket => socket.end())
+    await once(peer.listen(0, '127.0.0.1'), 'listening')
+    t.after(() => peer.close())
+    let connections = 0
+    peer.on('connection', () => {
+      connections += 1
+    })
+    const { port } = peer.address() as AddressInfo
+    const { ask } = openDatabase(t, `postgres://x@127.0.0.1:${port}/x?sslmode=disable`)
+    for (let check = 0; check < 3; check += 1) assert.equal((await ask()).result, 'connection_lost')
+    assert.equal(connections, 3)
+  })
+
+  test('an answer that comes before it is asked for is not believed', async t => {
+    const ahead = { startup: welcome, statement: () => Buffer.concat([row('1'), row('1')]) }
+    const { ask } = await openAtPeer(t, ahead)
+    assert.equal((await ask(500)).result, 'connection_lost')
+  })
+
+  test('what ends a session while a statement waits gives the verdict its code', async t => {
+    const ends = new Map([
+      ['08P01', message('G', Buffer.alloc(3))],
+      ['57P01', fatal('57P01', 'bye')],
+      ['CONNECTION_CLOSED', message('N', Buffer.from('VFATAL\0'))],
+    ])
+    for (const [code, bytes] of ends) {
+      const ending: Scenario = { startup: welcome, statement: index => (index === 0 ? row('1') : bytes) }
+      const { ask } = await openAtPeer(t, ending)
+      assert.equal(codeOf((await ask(500)).error), code)
+    }
+  })
+
+  const lies: [name: string, result: string, scenario: Scenario][] = [
+    [
+      'SELECT 1 that returns 2',
+      'bad_result',
+      { startup: welcome, statement: index => row(index === 0 ? '1' : '2') },
+    ],
+    [
+      'a PgBouncer with a full pool',
+      'pool_exhausted',
+      { startup: fatal('08P01', 'query_wait_timeout'), statement: () => silence },
+    ],
+    [
+      'a PgBouncer that is full itself',
+      'pool_exhausted',
+      { startup: fatal('08P01', 'no more connections allowed (max_client_conn)'), statement: () => silence },
+    ],
+    [
+      'another protocol violation',
+      'connection_lost',
+      { startup: fatal('08P01', 'whatever'), statement: () => silence },
+    ],
+    [
+      'an error nobody has heard of',
+      'unknown',
+      { startup: fatal('XX999', 'whatever'), statement: () => silence },
+    ],
+    [
+      'a COPY response, which would end the driver and us',
+      'connection_lost',
+      { startup: message('G', Buffer.alloc(3)), statement: () => silence },
+    ],
+    [
+      'a row description without an end, which would keep the driver busy for ever',
+      'connection_lost',
+      {
+        startup: welcome,
+        statement: () => message('T', Buffer.from([0, 1, ...Buffer.alloc(30, 0x61)])),
+      },
+    ],
+    [
+      'a web server',
+      'connection_lost',
+      { startup: Buffer.from('HTTP/1.1 400 Bad Request\r\n\r\n'), statement: () => silence },
+    ],
+    [
+      'a server that wants GSSAPI',
+      'auth_failed',
+      { startup: message('R', Buffer.from([0, 0, 0, 7])), statement: () => silence },
+    ],
+    [
+      'a statement that is cancelled on every session',
+      'timeout',
+      { startup: welcome, statement: index => (index === 0 ? row('1') : error('57014', 'canceled')) },
+    ],
+    [
+      'a session that is ended at every statement',
+      'shutting_down',
+      { startup: welcome, statement: index => (index === 0 ? row('1') : fatal('57P01', 'bye')) },
+    ],
+  ]
+  for (const [name, result, scenario] of lies) {
+    test(`${name}: ${result}`, async t => {
+      const { ask } = await openAtPeer(t, scenario)
+      assert.equal((await ask(500)).result, result)
+    })
+  }
+})

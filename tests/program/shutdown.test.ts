@@ -1,0 +1,141 @@
+// The end of the program's life: real processes, real signals.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import net from 'node:net'
+import { after, before, type TestContext, test } from 'node:test'
+import { openPostgres, type Postgres } from '../support/postgres.ts'
+import { ask, type Running, startServer } from '../support/server.ts'
+
+const stopping = '{"status": "unhealthy","error": "server is shutting down"}'
+
+let postgres: Postgres
+before(async () => {
+  postgres = await openPostgres({ settings: { log_disconnections: 'on', log_min_messages: 'debug1' } })
+})
+after(() => postgres.close())
+
+async function start(t: TestContext, settings: Record<string, string> = {}): Promise<Running> {
+  const server = await startServer({ DATABASE_URL: postgres.url, ...settings })
+  t.after(() => server.stop('SIGKILL'))
+  await server.event('healthy')
+  return server
+}
+
+/** One client that asks again and again on new connections until it is refused; gives all it was told, in order. */
+async function askUntilRefused(server: Running): Promise<string[]> {
+  const told: string[] = []
+  for (;;) {
+    try {
+      const { status, body, headers } = await ask(`${server.origin}/health`)
+      told.push(status === 200 ? 'healthy' : body === stopping ? `stopping, ${headers.connection}` : body)
+    } catch (error) {
+      told.push(String((error as NodeJS.ErrnoException).code))
+      return told
+    }
+  }
+}
+
+function runs(list: readonly string[]): string[] {
+  return list.filter((item, index) => item !== list[index - 1])
+}
+
+test('SIGTERM under load: 503 at once, everyone answered while it drains, then refused, exit 0, and PostgreSQL sees a clean end', async t => {
+  const server = await start(t, { DRAIN_MS: '700' })
+  const from = postgres.log().length
+  const clients = Array.from({ length: 20 }, () => askUntilRefused(server))
+  await ask(`${server.origin}/health`)
+  const signalledAt = performance.now()
+  const ended = server.stop('SIGTERM')
+  await server.event('stopping')
+  const alive = await ask(`${server.origin}/livez`)
+  assert.equal(alive.body, '{"status": "alive"}')
+  assert.equal(alive.headers.connection, 'close')
+  for (const told of await Promise.all(clients)) {
+    // The last request may reach the kernel's queue as the port closes: reset is the other way to be refused.
+    const last = told.pop() ?? ''
+    assert.match(last, /^(ECONNREFUSED|ECONNRESET)$/)
+    assert.deepEqual(runs(told), ['healthy', 'stopping, close'])
+  }
+  assert.ok(performance.now() - signalledAt >= 700, 'nobody was refused before the drain ended')
+  assert.equal(await ended, 0)
+  assert.match(postgres.log().slice(from), /disconnection: session time/)
+  assert.doesNotMatch(postgres.log().slice(from), /unexpected EOF/)
+  assert.deepEqual(
+    server.events().map(({ event }) => event),
+    ['start', 'listening', 'healthy', 'stopping', 'stopped'],
+  )
+})
+
+test('requests that wait for a check when the signal comes are answered at once, with no query', async t => {
+  const server = await start(t, { DRAIN_MS: '60000', HEALTH_TIMEOUT_MS: '60000' })
+  t.after(() => postgres.thaw())
+  postgres.freeze()
+  const waiting = [ask(`${server.origin}/health`), ask(`${server.origin}/health`)]
+  // Both have arrived when a later one on /livez is answered.
+  await ask(`${server.origin}/livez`)
+  server.child.kill('SIGTERM')
+  for (const { status, body, headers } of await Promise.all(waiting)) {
+    assert.equal(status, 503)
+    assert.equal(body, stopping)
+    assert.equal(headers.connection, 'close')
+  }
+  postgres.thaw()
+})
+
+test('SIGINT skips the drain', async t => {
+  const server = await start(t, { DRAIN_MS: '60000' })
+  assert.equal(await server.stop('SIGINT'), 0)
+})
+
+test('a second signal exits at once, with 128 and its number', async t => {
+  const server = await start(t, { DRAIN_MS: '60000' })
+  server.child.kill('SIGTERM')
+  await server.event('stopping')
+  assert.equal(await server.stop('SIGTERM'), 143)
+})
+
+test('a half-sent request, a silent client and an idle one do not hold the process', async t => {
+  const server = await start(t)
+  const port = Number(new URL(server.origin).port)
+  const sockets = ['GET /health HT', '', 'GET /livez HTTP/1.1\r\nhost: x\r\n\r\n'].map(text => {
+    const socket = net.connect(port, '127.0.0.1').on('error', () => {})
+    socket.write(text)
+    return socket
+  })
+  t.after(() => sockets.map(socket => socket.destroy()))
+  await once(sockets[2] as net.Socket, 'data')
+  assert.equal(await server.stop('SIGTERM'), 0)
+})
+
+test('a frozen database does not hold the process, and what the stop cuts short is not its fault', async t => {
+  const server = await start(t, { HEALTH_TIMEOUT_MS: '60000' })
+  t.after(() => postgres.thaw())
+  postgres.freeze()
+  const waiting = ask(`${server.origin}/health`)
+  await ask(`${server.origin}/livez`)
+  assert.equal(await server.stop('SIGTERM'), 0)
+  assert.equal((await waiting).body, stopping)
+  postgres.thaw()
+  const events = server.events().map(({ event }) => event)
+  assert.deepEqual(events.slice(events.indexOf('stopping')), ['stopping', 'stopped'])
+})
+
+test('a stop while the database is down is a clean one', async t => {
+  const server = await startServer({ DATABASE_URL: 'postgres://x@127.0.0.1:1/x' })
+  t.after(() => server.stop('SIGKILL'))
+  await server.event('unhealthy')
+  assert.equal(await server.stop('SIGTERM'), 0)
+})
+
+test('a port that is taken: one line that names it, exit 1', async t => {
+  const server = await start(t)
+  const { port } = new URL(server.origin)
+  await assert.rejects(startServer({ DATABASE_URL: postgres.url, PORT: port }), ({ message }: Error) => {
+    assert.match(message, /ended with 1:/)
+    assert.match(
+      message,
+      new RegExp(`"event":"listen_failed","message":"can't listen on port ${port}: EADDRINUSE"`),
+    )
+    return true
+  })
+})

@@ -1,0 +1,267 @@
+// What may be set, what happens when it is not, and what is said when it is wrong.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { inspect } from 'node:util'
+import {
+  ConfigError,
+  readClientConfig,
+  readConfig,
+  settings,
+  settingsHelp,
+} from '../../../lib/config/config.ts'
+import type { Environment } from '../../../lib/postgres/target.ts'
+
+const DATABASE_URL = 'postgres://app:secret@db.example/shop'
+const pem = '-----BEGIN CERTIFICATE-----\n'
+
+/** Reads from `files` as the system would. */
+function readFrom(files: Environment) {
+  return (path: string) => {
+    const text = files[path]
+    if (text === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT', path })
+    return text
+  }
+}
+
+const read = (env: Environment, files: Environment = {}) => readConfig(env, readFrom(files), 'osuser')
+
+function errorOf(action: () => unknown): ConfigError {
+  try {
+    action()
+  } catch (error) {
+    assert(error instanceof ConfigError)
+    return error
+  }
+  assert.fail('was accepted')
+}
+
+test('readConfig() needs nothing but a database; an empty variable is unset', () => {
+  const expected = {
+    host: undefined,
+    port: 8000,
+    timeoutMs: 2000,
+    connectTimeoutMs: 5000,
+    sessionMaxAgeMs: 60_000,
+    slowMs: 100,
+    unhealthyStatus: 503,
+    details: 'on',
+    drainMs: 5000,
+    logLevel: 'info',
+    logFormat: undefined,
+    database: 'postgres://app:***@db.example:5432/shop',
+    leftOut: [],
+  }
+  const empty = Object.fromEntries(settings.map(({ name }) => [name, '']))
+  for (const env of [{ DATABASE_URL }, { ...empty, DATABASE_URL }]) {
+    const { readTarget, ...config } = read(env)
+    assert.deepEqual(config, expected)
+    assert.equal(readTarget().password, 'secret')
+  }
+})
+
+const numbers: [name: string, key: 'port' | 'timeoutMs', least: number, most: number][] = [
+  ['PORT', 'port', 0, 65_535],
+  ['HEALTH_TIMEOUT_MS', 'timeoutMs', 200, 60_000],
+  ['HEALTH_CONNECT_TIMEOUT_MS', 'connectTimeoutMs' as 'port', 100, 300_000],
+  ['HEALTH_SESSION_MAX_AGE_MS', 'sessionMaxAgeMs' as 'port', 1000, 86_400_000],
+  ['HEALTH_SLOW_MS', 'slowMs' as 'port', 1, 60_000],
+  ['DRAIN_MS', 'drainMs' as 'port', 0, 600_000],
+]
+
+for (const [name, key, least, most] of numbers) {
+  test(`readConfig() takes ${name} from ${least} to ${most}, in digits alone`, () => {
+    for (const value of [least, most]) assert.equal(read({ DATABASE_URL, [name]: String(value) })[key], value)
+    const wrong = ['5s', '1e3', ' 5000', '5000 ', '-1', '+5', '0x10', '500.0', 'NaN', '9'.repeat(400)]
+    for (const value of [...wrong, String(least - 1), String(most + 1)]) {
+      const { faults } = errorOf(() => read({ DATABASE_URL, [name]: value }))
+      const unit = name.endsWith('_MS') ? ' of milliseconds' : ''
+      assert.deepEqual(faults, [`${name} must be a whole number${unit} from ${least} to ${most}`])
+    }
+  })
+}
+
+test('readConfig() takes 200 or 500 to 599 as HEALTH_UNHEALTHY_STATUS', () => {
+  for (const status of [200, 500, 503, 599]) {
+    assert.equal(read({ DATABASE_URL, HEALTH_UNHEALTHY_STATUS: String(status) }).unhealthyStatus, status)
+  }
+  for (const status of ['204', '301', '404', '499', '600', '5030', '5xx']) {
+    errorOf(() => read({ DATABASE_URL, HEALTH_UNHEALTHY_STATUS: status }))
+  }
+})
+
+test('readConfig() takes known words alone as LOG_LEVEL, LOG_FORMAT and HEALTH_DETAILS', () => {
+  const { logLevel, logFormat } = read({ DATABASE_URL, LOG_LEVEL: 'error', LOG_FORMAT: 'json' })
+  assert.deepEqual([logLevel, logFormat], ['error', 'json'])
+  const { faults } = errorOf(() => read({ DATABASE_URL, LOG_LEVEL: 'INFO', LOG_FORMAT: 'xml' }))
+  assert.deepEqual(faults, [
+    'LOG_LEVEL must be one of info, warn, error',
+    'LOG_FORMAT must be one of text, json',
+  ])
+})
+
+test('readConfig() takes a name or an address as HOST', () => {
+  for (const host of ['0.0.0.0', '::', '::1', 'localhost'])
+    assert.equal(read({ DATABASE_URL, HOST: host }).host, host)
+  for (const host of ['http://x', '[::]', 'a b']) errorOf(() => read({ DATABASE_URL, HOST: host }))
+})
+
+test('readConfig() knows a service link of Kubernetes in PORT', () => {
+  assert.match(
+    errorOf(() => read({ DATABASE_URL, PORT: 'tcp://10.0.0.1:80' })).message,
+    /enableServiceLinks: false/,
+  )
+})
+
+test('readConfig() without a database says what to set, and how to try it', () => {
+  for (const env of [{}, { DATABASE_URL: '', PGHOST: '' }]) {
+    const { faults } = errorOf(() => read(env))
+    assert.equal(faults.length, 1)
+    assert.match(String(faults), /DATABASE_URL.*DATABASE_URL_FILE.*PGHOST.*npm run dev/)
+  }
+})
+
+test('readConfig() names every fault at once', () => {
+  const { faults, message } = errorOf(() =>
+    read({ DATABASE_URL: 'postgres://h:0/', PORT: 'x', DRAIN_MS: 'x' }),
+  )
+  assert.deepEqual(
+    faults.map(fault => fault.split(/\W/)[0]),
+    ['DATABASE_URL', 'PORT', 'DRAIN_MS'],
+  )
+  assert.equal(message, faults.join('; '))
+})
+
+test('readConfig() takes the URL when the variables of libpq are set, too', () => {
+  assert.equal(read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readTarget().host, 'db.example')
+})
+
+for (const [name, value] of Object.entries({
+  PGHOST: 'h',
+  PGPORT: '5432',
+  PGUSER: 'u',
+  PGDATABASE: 'd',
+  PGPASSWORD: 'p',
+})) {
+  test(`readConfig() reads the variables of libpq when ${name} is set and there is no URL`, () => {
+    assert.match(read({ [name]: value }).database, /^postgres:/)
+  })
+}
+
+test('readConfig() names the parameters of the URL that it leaves out', () => {
+  assert.deepEqual(read({ DATABASE_URL: `${DATABASE_URL}?pgbouncer=true` }).leftOut, ['pgbouncer'])
+})
+
+test('readConfig() does not mind a newline after the URL', () => {
+  assert.equal(read({ DATABASE_URL: `${DATABASE_URL}\n` }).readTarget().database, 'shop')
+})
+
+test('readTarget() reads DATABASE_URL_FILE again, so that a rotated password is picked up', () => {
+  const files = { '/url': `${DATABASE_URL}\n` }
+  const { readTarget } = read({ DATABASE_URL_FILE: '/url' }, files)
+  files['/url'] = 'postgres://app:rotated@db.example/shop\r\n'
+  assert.equal(readTarget().password, 'rotated')
+  files['/url'] = ''
+  assert.deepEqual(errorOf(readTarget).faults, ['DATABASE_URL_FILE names an empty file'])
+})
+
+test('readTarget() reads PGPASSWORD_FILE again, and strips one newline from its end', () => {
+  const files = { '/password': 'secret\n\n' }
+  const { readTarget } = read({ PGHOST: 'db.example', PGPASSWORD_FILE: '/password' }, files)
+  assert.equal(readTarget().password, 'secret\n')
+  files['/password'] = 'rotated'
+  assert.equal(readTarget().password, 'rotated')
+})
+
+test('readTarget() brings the root certificate along', () => {
+  const files = { '/ca.pem': pem }
+  const withCertificate = `${DATABASE_URL}?sslmode=verify-full&sslrootcert=`
+  assert.equal(read({ DATABASE_URL: `${withCertificate}/ca.pem` }, files).readTarget().rootCert, pem)
+  assert.equal(read({ DATABASE_URL: `${withCertificate}system` }, files).readTarget().rootCert, undefined)
+  assert.equal(read({ DATABASE_URL }, files).readTarget().rootCert, undefined)
+})
+
+const files = {
+  '/bad': 'x',
+  '/empty': '\n',
+  '/url': DATABASE_URL,
+  '/ca.pem': pem,
+  '/key.pem': '-----BEGIN PRIVATE KEY-----\n',
+}
+const wrong: [title: string, env: Environment, fault: RegExp][] = [
+  ['two sources of the URL', { DATABASE_URL, DATABASE_URL_FILE: '/url' }, /are both set/],
+  ['two sources of the password', { PGPASSWORD: 'p', PGPASSWORD_FILE: '/url' }, /are both set/],
+  ['a missing URL file', { DATABASE_URL_FILE: '/none' }, /DATABASE_URL_FILE .* cannot be read \(ENOENT\)/],
+  ['a file that holds no URL', { DATABASE_URL_FILE: '/bad' }, /^DATABASE_URL_FILE must begin with/],
+  ['a missing password file', { PGPASSWORD_FILE: '/none' }, /PGPASSWORD_FILE .* cannot be read \(ENOENT\)/],
+  ['an empty URL file', { DATABASE_URL_FILE: '/empty' }, /DATABASE_URL_FILE names an empty file/],
+  ['an empty password file', { PGPASSWORD_FILE: '/empty' }, /PGPASSWORD_FILE names an empty file/],
+  [
+    'a missing certificate',
+    { PGHOST: 'h', PGSSLROOTCERT: '/none' },
+    /^PGSSLROOTCERT .* cannot be read \(ENOENT\)/,
+  ],
+  [
+    'a missing certificate of the URL',
+    { DATABASE_URL: `${DATABASE_URL}?sslrootcert=/none` },
+    /^DATABASE_URL: sslrootcert .* cannot be read \(ENOENT\)/,
+  ],
+  ['a certificate that is none', { PGHOST: 'h', PGSSLROOTCERT: '/key.pem' }, /without a certificate/],
+]
+
+for (const [title, env, fault] of wrong) {
+  test(`readConfig() refuses ${title}, in one sentence`, () => {
+    const { faults } = errorOf(() => read(env, files))
+    assert.equal(faults.length, 1)
+    assert.match(String(faults), fault)
+  })
+}
+
+test('ConfigError never holds a secret, not even one that was put into the wrong variable', () => {
+  const url = 'postgres://app:Tr0ub4dor@h:0/d'
+  const environments: Environment[] = [
+    ...settings.map(({ name }) => ({ DATABASE_URL: url, [name]: url })),
+    { DATABASE_URL: 'postgres://app:Tr0ub4dor/@h/d' },
+    { DATABASE_URL: 'host=h password=Tr0ub4dor' },
+    { DATABASE_URL_FILE: 'postgres://app:Tr0ub4dor@h/d' },
+    { PGPASSWORD_FILE: 'Tr0ub4dor' },
+    { PGPASSWORD: 'Tr0ub4dor', PGPORT: 'Tr0ub4dor', PGHOST: 'Tr0ub4dor!', PGSSLMODE: 'Tr0ub4dor' },
+    { PGHOST: 'h', PGSSLROOTCERT: 'Tr0ub4dor' },
+  ]
+  for (const env of environments) {
+    const error = errorOf(() => read(env))
+    for (const text of [
+      error.message,
+      error.stack,
+      JSON.stringify(error),
+      inspect(error, { depth: 9, showHidden: true }),
+    ]) {
+      assert.doesNotMatch(String(text), /Tr0ub4dor/)
+    }
+  }
+})
+
+test('readClientConfig() needs no database', () => {
+  assert.deepEqual(readClientConfig({}), { host: undefined, port: 8000, timeoutMs: 2000, slowMs: 100 })
+  const set = { HOST: '::1', PORT: '0', HEALTH_SLOW_MS: '7', DRAIN_MS: 'x' }
+  assert.deepEqual(readClientConfig(set), { host: '::1', port: 0, timeoutMs: 2000, slowMs: 7 })
+  assert.match(errorOf(() => readClientConfig({ PORT: 'x' })).message, /^PORT must be/)
+})
+
+test('settingsHelp() lists every setting with its default', () => {
+  const help = settingsHelp()
+  for (const { name, default: text, meaning } of settings) {
+    assert(help.includes(`  ${name}${text && ` (${text})`}\n      ${meaning}`), name)
+  }
+})
+
+test('settings has no name that Kubernetes would set for a Service called health', () => {
+  for (const { name } of settings) assert.doesNotMatch(name, /^HEALTH_(PORT|SERVICE)/)
+})
+
+test('readConfig() reads no certificate where there is no TLS', () => {
+  const { tls, rootCert } = read({
+    DATABASE_URL: `${DATABASE_URL}?sslmode=disable`,
+    PGSSLROOTCERT: '/none',
+  }).readTarget()
+  assert.deepEqual([tls, rootCert], ['disable', undefined])
+})

@@ -1,0 +1,153 @@
+// What is counted, and that all of it is shown.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { sentences, type Verdict } from '../../../lib/health/health.ts'
+import { createTable, samplesOf } from '../../support/metrics.ts'
+
+/** A table on the test's own clock, and what it shows by name and labels. */
+function stage(unhealthyStatus = 503) {
+  const clock = { seconds: 1_000 }
+  const table = createTable({ unhealthyStatus, more: [], date: () => new Date(clock.seconds * 1_000) })
+  return { clock, ...table, shown: () => samplesOf(table.render().body) }
+}
+
+const healthy: Verdict = { result: 'healthy', queryMs: 1 }
+const refused: Verdict = { result: 'unreachable', connectMs: 0.5 }
+
+test('every series of the table is on the page once the database has been healthy, and no other', () => {
+  const { series, observe, render } = createTable()
+  // The lag of the event loop is known when it has turned once.
+  const unknown = [
+    'pghealth_up',
+    'pghealth_last_check_timestamp_seconds',
+    'pghealth_last_healthy_timestamp_seconds',
+  ]
+  const lag = 'nodejs_eventloop_lag_seconds'
+  const names = series.map(({ name }) => name)
+  const shown = () => [...render().body.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name)
+  assert.deepEqual(
+    shown(),
+    names.filter(name => name !== lag && !unknown.includes(name)),
+  )
+  observe(healthy)
+  assert.deepEqual(
+    shown(),
+    names.filter(name => name !== lag),
+  )
+  assert.equal(new Set(names).size, names.length)
+})
+
+test('the page is of the content type that Prometheus asks for', () => {
+  const { status, contentType } = stage().render()
+  assert.deepEqual([status, contentType], [200, 'text/plain; version=0.0.4; charset=utf-8'])
+})
+
+test('before the first check every result is there with 0, and nothing is said about the database', () => {
+  const shown = stage().shown()
+  for (const result of ['healthy', ...Object.keys(sentences)]) {
+    assert.equal(shown.get(`pghealth_checks_total{result="${result}"}`), 0, result)
+  }
+  const checks = [...shown.keys()].filter(key => key.startsWith('pghealth_checks_total'))
+  assert.equal(checks.length, 1 + Object.keys(sentences).length)
+  assert.equal(shown.has('pghealth_up'), false)
+  assert.equal(shown.has('pghealth_last_check_timestamp_seconds'), false)
+  assert.equal(shown.get('pghealth_state_changes_total'), 0)
+  assert.equal(shown.get('pghealth_consecutive_failures'), 0)
+})
+
+test('observe() counts verdicts by result, and tells the last one, and when it was', () => {
+  const { clock, observe, shown } = stage()
+  observe(healthy)
+  clock.seconds = 1_010.5
+  observe(refused)
+  observe(refused)
+  const down = shown()
+  assert.equal(down.get('pghealth_up'), 0)
+  assert.equal(down.get('pghealth_checks_total{result="healthy"}'), 1)
+  assert.equal(down.get('pghealth_checks_total{result="unreachable"}'), 2)
+  assert.equal(down.get('pghealth_consecutive_failures'), 2)
+  assert.equal(down.get('pghealth_last_check_timestamp_seconds'), 1_010.5)
+  assert.equal(down.get('pghealth_last_healthy_timestamp_seconds'), 1_000)
+  clock.seconds = 1_011
+  observe(healthy)
+  const up = shown()
+  assert.equal(up.get('pghealth_up'), 1)
+  assert.equal(up.get('pghealth_consecutive_failures'), 0)
+  assert.equal(up.get('pghealth_last_healthy_timestamp_seconds'), 1_011)
+})
+
+test('observe() counts changes between healthy and unhealthy: not the first verdict, nor another reason', () => {
+  const { observe, shown } = stage()
+  const changes = () => shown().get('pghealth_state_changes_total')
+  const counted = [refused, { result: 'timeout' } as const, healthy, healthy, refused].map(verdict => {
+    observe(verdict)
+    return changes()
+  })
+  assert.deepEqual(counted, [0, 0, 1, 1, 2])
+})
+
+test('observe() measures a check from connecting to its answer, failed or not', () => {
+  const { observe, shown } = stage()
+  observe({ result: 'healthy', connectMs: 40, queryMs: 20 })
+  observe({ result: 'timeout', queryMs: 2_000 })
+  observe({ result: 'unreachable', connectMs: 1 })
+  const durations = shown()
+  assert.equal(durations.get('pghealth_check_duration_seconds_count'), 3)
+  assert.equal(durations.get('pghealth_check_duration_seconds_sum'), 2.061)
+  assert.equal(durations.get('pghealth_check_duration_seconds_bucket{le="0.05"}'), 1)
+  assert.equal(durations.get('pghealth_check_duration_seconds_bucket{le="0.1"}'), 2)
+})
+
+test('observe() counts, but does not measure, what a request is told whose time ran out during a check', () => {
+  const { observe, shown } = stage()
+  observe({ result: 'connect_timeout' })
+  assert.equal(shown().get('pghealth_checks_total{result="connect_timeout"}'), 1)
+  assert.equal(shown().get('pghealth_consecutive_failures'), 1)
+  assert.equal(shown().get('pghealth_check_duration_seconds_count'), 0)
+})
+
+test('onAnswer() counts and measures answers by path, every path and status there from the start', () => {
+  const { onAnswer, shown } = stage()
+  const before = shown()
+  onAnswer('/health', 200, 1.5)
+  onAnswer('/health', 200, 120)
+  onAnswer('/health', 503, 2_001)
+  onAnswer('other', 404, 0.2)
+  const counted = shown()
+  assert.equal(counted.get('pghealth_http_requests_total{path="/health",code="200"}'), 2)
+  assert.equal(counted.get('pghealth_http_requests_total{path="/health",code="503"}'), 1)
+  assert.equal(counted.get('pghealth_http_requests_total{path="other",code="404"}'), 1)
+  assert.equal(counted.get('pghealth_http_requests_total{path="/readyz",code="200"}'), 0)
+  const durations = 'pghealth_http_request_duration_seconds'
+  assert.equal(counted.get(`${durations}_sum{path="/health"}`), 2.1225)
+  assert.equal(counted.get(`${durations}_bucket{path="/health",le="0.1"}`), 1)
+  assert.equal(counted.get(`${durations}_count{path="other"}`), 1)
+  assert.deepEqual([...counted.keys()], [...before.keys()])
+})
+
+test('onAnswer() takes the status of an unhealthy answer from the settings, and any it does not know as other', () => {
+  const { onAnswer, shown } = stage(599)
+  const before = shown()
+  for (const status of [599, 599, 503, 418]) onAnswer('/health', status, 1)
+  const counted = shown()
+  assert.equal(counted.get('pghealth_http_requests_total{path="/health",code="599"}'), 2)
+  assert.equal(counted.get('pghealth_http_requests_total{path="/health",code="other"}'), 2)
+  assert.deepEqual([...counted.keys()], [...before.keys()])
+})
+
+test('a status of 200 for unhealthy answers makes no second row', () => {
+  const { onAnswer, shown } = stage(200)
+  onAnswer('/health', 200, 1)
+  assert.equal(shown().get('pghealth_http_requests_total{path="/health",code="200"}'), 1)
+})
+
+test('figures that others have are read when the page is made', () => {
+  const figures = { inFlight: 1, opened: 2 }
+  const table = createTable({ inFlight: () => figures.inFlight, connectionsOpened: () => figures.opened })
+  figures.inFlight = 7
+  figures.opened = 5
+  const shown = samplesOf(table.render().body)
+  assert.equal(shown.get('pghealth_http_requests_in_flight'), 7)
+  assert.equal(shown.get('pghealth_connections_opened_total'), 5)
+  assert.equal(shown.get('pghealth_build_info{version="1.2.3"}'), 1)
+})
