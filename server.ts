@@ -1,30 +1,31 @@
 #!/usr/bin/env node
-// Puts the parts together; the only file that touches `process`.
 import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { pluginFault } from './lib/client/nagios.ts'
-import { type Command, readCommand, UsageError, usage } from './lib/config/command.ts'
+import { type Command, readCommand, usage } from './lib/config/command.ts'
 import {
   type ClientConfig,
   type Config,
-  ConfigError,
   readClientConfig,
   readConfig,
   settingsHelp,
 } from './lib/config/config.ts'
-import { repliesOf, type Verdict } from './lib/health/health.ts'
+// Puts the parts together; the only file that touches `process`.
+import { ConfigError, codedError, codeOf, detailsOf, UsageError } from './lib/error.ts'
 import { createProbe } from './lib/health/probe.ts'
-import { createHttp, type Http } from './lib/http/http.ts'
+import { repliesOf } from './lib/health/reply.ts'
+import type { Verdict } from './lib/health/verdict.ts'
 import { type Pages, pathsOf } from './lib/http/route.ts'
+import { createHttp, type Http } from './lib/http/server.ts'
 import { createHistory } from './lib/monitor/history.ts'
 import { createLog, type Log } from './lib/monitor/log.ts'
 import { createMetrics } from './lib/monitor/metrics.ts'
+import { createProcessSeries } from './lib/monitor/process.ts'
 import { createReport } from './lib/monitor/report.ts'
-import { createRuntime } from './lib/monitor/runtime.ts'
 import { pagesOf } from './lib/page/page.ts'
 import { createDatabase } from './lib/postgres/database.ts'
-import { codeOf, failure } from './lib/postgres/failure.ts'
-import { createLifecycle } from './lib/system/lifecycle.ts'
+
+import { createShutdown } from './lib/system/shutdown.ts'
 import { createNotify, isJournal, readSocket } from './lib/system/systemd.ts'
 
 /** sysexits.h, where it has a word for it. */
@@ -83,7 +84,7 @@ async function serve(config: Config, socket: Socket) {
     date,
     inFlight: () => http.inFlight(),
     connectionsOpened: database.connectionsOpened,
-    more: createRuntime({ host: process, date, now, folder: '/proc/self' }),
+    more: createProcessSeries({ host: process, date, now, folder: '/proc/self' }),
   })
   let stopping = false
   /** Everyone who wants to know what the checks found; one that our own stop cut short says nothing of the database. */
@@ -110,7 +111,7 @@ async function serve(config: Config, socket: Socket) {
     onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
     onAcceptError: error => log('error', 'accept_failed', "can't accept a connection", detailsOf(error)),
   })
-  const stop = createLifecycle({
+  const stop = createShutdown({
     steps: {
       refuse() {
         stopping = true
@@ -130,7 +131,7 @@ async function serve(config: Config, socket: Socket) {
   // Malformed authentication messages escape the driver's own promises: only the session is lost.
   process.on('unhandledRejection', reason => {
     log('error', 'unhandled_rejection', 'the session with the database is thrown away', detailsOf(reason))
-    database.reset(failure('CONNECTION_DESTROYED'))
+    database.reset(codedError('CONNECTION_DESTROYED'))
   })
   process.on('uncaughtException', error => {
     log('error', 'uncaught_exception', 'internal error, exit 70', detailsOf(error))
@@ -211,7 +212,7 @@ function config(): Config {
 
 /** A FIFO or a device could keep the whole program waiting, or never end. */
 function readTextFile(path: string): string {
-  if (!statSync(path).isFile()) throw failure('NOT_A_FILE')
+  if (!statSync(path).isFile()) throw codedError('NOT_A_FILE')
   return readFileSync(path, 'utf8')
 }
 
@@ -263,13 +264,6 @@ function write(line: string): boolean {
   if (process.stdout.writableLength > 64 * 1024) return false
   process.stdout.write(line)
   return true
-}
-
-/** What of an error may be logged: its message may hold hosts, users, and in one case the password. */
-function detailsOf(error: unknown) {
-  if (!(error instanceof Error)) return { name: typeof error }
-  const frames = error.stack?.split('\n').filter(line => /^ +at /.test(line))
-  return { name: error.name, code: codeOf(error), stack: frames?.map(line => line.trim()).slice(0, 5) }
 }
 
 function print(text: string) {

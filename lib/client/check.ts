@@ -1,5 +1,5 @@
 // Runs the check command: asks once or until it is healthy, prints what it found, gives the exit code.
-import { askServer } from './client.ts'
+import { askServer } from './ask.ts'
 import { pluginResultOf } from './nagios.ts'
 import { createProgress, waitForHealthy } from './wait.ts'
 

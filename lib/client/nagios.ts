@@ -1,5 +1,5 @@
 // Speaks as a monitoring plugin: one line with performance data, and an exit code from 0 to 3.
-import type { Finding } from './client.ts'
+import type { Finding } from './ask.ts'
 
 export interface PluginResult {
   readonly line: string

@@ -1,5 +1,5 @@
 // Asks again until a server is healthy, and shows a person what it is waiting for.
-import type { Finding } from './client.ts'
+import type { Finding } from './ask.ts'
 
 export interface WaitOptions<Found extends Finding> {
   /** Asks once, for at most this many milliseconds; never rejects. */

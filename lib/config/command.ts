@@ -1,5 +1,6 @@
 // Reads the command line: what the program is asked to do, or what is wrong with the asking.
 import { parseArgs } from 'node:util'
+import { UsageError } from '../error.ts'
 
 export type Command =
   | { readonly name: 'serve' | 'help' | 'version' | 'check-config' }
@@ -12,9 +13,6 @@ export type Command =
       readonly waitMs: number | undefined
       readonly output: 'line' | 'nagios' | 'none'
     }
-
-/** The command line can't be understood; the message says what was expected. */
-export class UsageError extends Error {}
 
 export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
        pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1

@@ -1,16 +1,17 @@
 // Reads the settings: all of them, once, or an error naming each fault.
 import { isIP } from 'node:net'
+import { ConfigError } from '../error.ts'
 import {
+  type Conninfo,
   type Environment,
   maskedUrlOf,
   type Reading,
   readUrl,
   readVariables,
-  type Target,
-} from '../postgres/target.ts'
+} from '../postgres/conninfo.ts'
 
 /** A target, and the root certificate it names: its text, not its path. */
-export type CertifiedTarget = Target & { readonly rootCert: string | undefined }
+export type CertifiedConninfo = Conninfo & { readonly rootCert: string | undefined }
 
 /** Everything an operator can set, checked. Durations are milliseconds. */
 export interface Config {
@@ -33,18 +34,7 @@ export interface Config {
   /** URL parameters that mean nothing here: a warning is due when there are any. */
   readonly leftOut: readonly string[]
   /** Reads the target's files again, so that a rotated password is picked up. Throws ConfigError. */
-  readonly readTarget: () => CertifiedTarget
-}
-
-/** What the operator has to put right: `faults` are sentences that name the setting and repeat no value. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-  readonly faults: readonly string[]
-
-  constructor(faults: readonly string[]) {
-    super(faults.join('; '))
-    this.faults = faults
-  }
+  readonly readConninfo: () => CertifiedConninfo
 }
 
 /** One row of the table of settings, in words. */
@@ -162,9 +152,9 @@ export function readConfig(env: Environment, readFile: ReadFile, osUser: string)
   const found = readDatabase(env, readFile, osUser)
   if ('faults' in found) throw new ConfigError([...found.faults, ...faults])
   if (faults.length > 0) throw new ConfigError(faults)
-  return { ...values, database: maskedUrlOf(found.target), leftOut: found.leftOut, readTarget }
+  return { ...values, database: maskedUrlOf(found.target), leftOut: found.leftOut, readConninfo }
 
-  function readTarget(): CertifiedTarget {
+  function readConninfo(): CertifiedConninfo {
     const reading = readDatabase(env, readFile, osUser)
     if ('faults' in reading) throw new ConfigError(reading.faults)
     return reading.target
@@ -212,7 +202,7 @@ function readRow<T>({ name, accepts, fallback, parse }: Row<T>, text: string, fa
 }
 
 type Found =
-  | { readonly target: CertifiedTarget; readonly leftOut: readonly string[] }
+  | { readonly target: CertifiedConninfo; readonly leftOut: readonly string[] }
   | { readonly faults: readonly string[] }
 
 function readDatabase(env: Environment, readFile: ReadFile, osUser: string): Found {

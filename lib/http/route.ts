@@ -1,5 +1,5 @@
 // Says what a request asks for, from its method and its target.
-import type { Reply } from '../health/health.ts'
+import type { Reply } from '../health/reply.ts'
 
 /** What people and their tools look at, by path; each is made when it is asked for, of nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>

@@ -1,6 +1,6 @@
 // Remembers what the checks found: an hour of buckets, and the last fifty changes.
-import { checkMsOf, type Reason, type Verdict } from '../health/health.ts'
-import { type Bucket, bucketMs, createHour } from './hour.ts'
+import { checkMsOf, type Reason, type Verdict } from '../health/verdict.ts'
+import { type Bucket, bucketMs, createWindow } from './window.ts'
 
 export type State = 'healthy' | 'unhealthy'
 
@@ -73,7 +73,7 @@ export function natureOf(state: State, changesAgoMs: readonly number[]): Nature 
 /** Makes an empty history. What `observe` costs does not depend on how much there was. */
 export function createHistory({ now, date }: HistoryOptions): History {
   const startedAt = now()
-  const hour = createHour()
+  const hour = createWindow()
   const states: {
     readonly state: State
     readonly beganAt: number

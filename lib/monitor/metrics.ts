@@ -1,6 +1,7 @@
 // What monitoring is told at /metrics: one table of series, in Prometheus' text format.
-import { checkMsOf, type Reply, sentences, type Verdict } from '../health/health.ts'
-import { createHistogram, createTally, labelsOf, row, type Series, textOf } from './series.ts'
+import type { Reply } from '../health/reply.ts'
+import { checkMsOf, sentences, type Verdict } from '../health/verdict.ts'
+import { createHistogram, createTally, labelsOf, row, type Series, textOf } from './prometheus.ts'
 
 export interface MetricsOptions {
   readonly version: string

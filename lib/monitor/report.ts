@@ -1,7 +1,8 @@
 // Turns the verdicts of thousands of checks into the few events that are worth a line.
-import { ConfigError } from '../config/config.ts'
-import { checkMsOf, type Reason, sentences, type Verdict } from '../health/health.ts'
-import { codeOf } from '../postgres/failure.ts'
+
+import { ConfigError, codeOf } from '../error.ts'
+import { checkMsOf, type Reason, sentences, type Verdict } from '../health/verdict.ts'
+
 import type { Log } from './log.ts'
 
 export interface ReportOptions {

@@ -1,5 +1,5 @@
 // Draws an hour of checks: paths for a strip of availability and a plot of latency.
-import { type Bucket, bucketCount } from '../monitor/hour.ts'
+import { type Bucket, bucketCount } from '../monitor/window.ts'
 
 /** Both are this many units wide, one for three buckets: half a minute is as much as a telephone can show. */
 export const columns = 120

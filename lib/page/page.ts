@@ -1,13 +1,14 @@
 // The page for people, and the same as JSON: what the checks found, without asking the database.
 
-import { meanings, type Reason, type Reply, sentences } from '../health/health.ts'
+import type { Reply } from '../health/reply.ts'
+import { meanings, type Reason, sentences } from '../health/verdict.ts'
 import { type Change, intermittent, type Snapshot } from '../monitor/history.ts'
-import { bucketMs } from '../monitor/hour.ts'
-import { createPageHeaders, iconOf, type Look, signs, style } from './asset.ts'
+import { bucketMs } from '../monitor/window.ts'
 import { chartOf, columns, heightOf } from './chart.ts'
-import { html, type Markup, raw } from './markup.ts'
+import { durationOf, instantOf, latencyOf, percentOf } from './format.ts'
+import { html, type Markup, raw } from './html.ts'
 import { script } from './script.ts'
-import { durationOf, instantOf, latencyOf, percentOf } from './unit.ts'
+import { createPageHeaders, iconOf, type Look, signs, style } from './style.ts'
 
 export interface PageOptions {
   readonly read: () => Snapshot

@@ -1,14 +1,15 @@
 // Asks PostgreSQL one question at a time: which session gets it, when a new one is opened, when to give up.
 
-import type { Reason, Verdict } from '../health/health.ts'
-import { createLookup } from './dial.ts'
-import { Expired, failure, reasonOf } from './failure.ts'
+import { codedError } from '../error.ts'
+import type { Reason, Verdict } from '../health/verdict.ts'
+import { createLookup } from './connect.ts'
+import type { Conninfo } from './conninfo.ts'
+import { Expired, reasonOf } from './reason.ts'
 import { openSession, type Session } from './session.ts'
-import type { Target } from './target.ts'
 
 export interface DatabaseOptions {
   /** Called for every new session, so that a rotated password is picked up; may throw. */
-  readonly readTarget: () => Target & { readonly rootCert: string | undefined }
+  readonly readConninfo: () => Conninfo & { readonly rootCert: string | undefined }
   /** What one check has, milliseconds. */
   readonly timeoutMs: number
   /** How long an attempt to connect may go on after the check that began it has answered, milliseconds. */
@@ -121,8 +122,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     if (pauseMs > 0) await new Promise(resolve => setTimeout(resolve, pauseMs))
     if (closed) throw new Expired('connect_timeout')
     attemptedAt = now()
-    const { rootCert, ...target } = options.readTarget()
-    if (session) drop(session, failure('CONNECTION_CLOSED'))
+    const { rootCert, ...target } = options.readConninfo()
+    if (session) drop(session, codedError('CONNECTION_CLOSED'))
     const fresh = openSession(target, { lookup, rootCert, addressTimeoutMs }, attemptedAt)
     connecting = fresh
     try {

@@ -9,12 +9,13 @@
 // - A server that closes politely during start-up makes the driver reconnect without delay or end (2,007
 //   connections in 3 s): the socket factory throws when it is called again, and `destroy` always has an error.
 // - `query.cancel()` wedges a connection that is still opening, or kills the process: never called.
+
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
-import { type Dialing, type DialOptions, dial } from './dial.ts'
-import { failure } from './failure.ts'
-import { createGuard, type Outcome } from './guard.ts'
-import type { Target } from './target.ts'
+import { codedError } from '../error.ts'
+import { type Connecting, type ConnectOptions, connect } from './connect.ts'
+import type { Conninfo } from './conninfo.ts'
+import { createProtocolGuard, type Outcome } from './protocol.ts'
 
 export interface Session {
   /** Monotonic milliseconds: when the attempt began. */
@@ -35,25 +36,25 @@ export interface Session {
 const question = Buffer.from('Q\0\0\0\x0dSELECT 1\0')
 
 /** Begins a session; nothing is thrown, failures come through `ready`. */
-export function openSession(target: Target, dialOptions: DialOptions, openedAt: number): Session {
-  const dialing = dial(target, dialOptions)
-  const sql = driverOf(target, dialing)
+export function openSession(target: Conninfo, connectOptions: ConnectOptions, openedAt: number): Session {
+  const connecting = connect(target, connectOptions)
+  const sql = driverOf(target, connecting)
   let socket: Socket | undefined
   /** Who waits for an answer, be it the driver's or ours. */
   let waiting: { resolve(isOne: boolean): void; reject(error: unknown): void } | undefined
   let loggedIn = false
   /** Settles with the last statement of ours. */
   let asked: Promise<unknown> = Promise.resolve()
-  const guard = createGuard()
-  return { openedAt, ready: open(), alive, select, destroy: dialing.destroy, end }
+  const guard = createProtocolGuard()
+  return { openedAt, ready: open(), alive, select, destroy: connecting.destroy, end }
 
   async function open() {
-    socket = await dialing.connected
+    socket = await connecting.connected
     guardSocket(socket)
     // Ends what waits: a statement of ours, or the driver, which takes the socket a moment later and does not notice one
     // that was closed by then.
     socket.once('close', () =>
-      waiting?.reject(guard.fatal() ?? socket?.errored ?? failure('CONNECTION_CLOSED')),
+      waiting?.reject(guard.fatal() ?? socket?.errored ?? codedError('CONNECTION_CLOSED')),
     )
     await logIn()
     loggedIn = true
@@ -75,7 +76,7 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
 
   function select(): Promise<boolean> {
     const answered = new Promise<boolean>((resolve, reject) => {
-      if (!alive()) return reject(failure('CONNECTION_CLOSED'))
+      if (!alive()) return reject(codedError('CONNECTION_CLOSED'))
       waiting = { resolve, reject }
       guard.expectAnswer()
       socket?.write(question)
@@ -93,7 +94,7 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
   /** Has every chunk read by the guard first; what comes before the session stands goes on to the driver. */
   function guardSocket(socket: Socket) {
     // PostgreSQL does not speak first.
-    if (socket.readableLength > 0) socket.destroy(failure('08P01'))
+    if (socket.readableLength > 0) socket.destroy(codedError('08P01'))
     const push = socket.push
     socket.push = (chunk, ...rest) => {
       // Null is the end.
@@ -116,7 +117,7 @@ export function openSession(target: Target, dialOptions: DialOptions, openedAt: 
 }
 
 /** The driver with every option given: what is left out it reads from PG… variables or fills with a pool's default. */
-function driverOf(target: Target, dialing: Dialing): postgres.Sql {
+function driverOf(target: Conninfo, connecting: Connecting): postgres.Sql {
   let taken = false
   const options = {
     // Arrays: text would be searched for commas and colons, which breaks IPv6. Used in its error texts alone.
@@ -128,9 +129,9 @@ function driverOf(target: Target, dialing: Dialing): postgres.Sql {
     pass: () => target.password,
     connection: { application_name: target.applicationName },
     socket(): Promise<Socket> {
-      if (taken) throw failure('CONNECTION_CLOSED')
+      if (taken) throw codedError('CONNECTION_CLOSED')
       taken = true
-      return dialing.connected
+      return connecting.connected
     },
     // TLS and its mode are done by the time the driver gets the socket.
     ssl: false,

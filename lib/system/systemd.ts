@@ -1,9 +1,9 @@
 // What systemd and a service tell each other: the socket that waits, readiness and status, the journal.
+
 import type { spawn } from 'node:child_process'
-import { ConfigError } from '../config/config.ts'
+import { ConfigError, codedError, codeOf } from '../error.ts'
+
 import type { Log } from '../monitor/log.ts'
-import { codeOf, failure } from '../postgres/failure.ts'
-import type { Environment } from '../postgres/target.ts'
 
 /**
  * The socket that systemd listens on for us, or undefined (sd_listen_fds(3)). Variables meant for another
@@ -11,20 +11,23 @@ import type { Environment } from '../postgres/target.ts'
  *
  * @throws ConfigError when it hands over more than one: a socket that nobody serves would swallow its callers.
  */
-export function readSocket(env: Environment, pid: number): { readonly fd: number } | undefined {
+export function readSocket(env: NodeJS.ProcessEnv, pid: number): { readonly fd: number } | undefined {
   if (env['LISTEN_PID'] !== String(pid)) return undefined
   if (env['LISTEN_FDS'] === '1') return { fd: 3 }
   throw new ConfigError(['LISTEN_FDS must be 1: one socket is served, so the unit needs one ListenStream='])
 }
 
 /** Whether what `stat` belongs to is a stream of the journal, which then keeps time and priority of each line. */
-export function isJournal(env: Environment, stat: { readonly dev: number; readonly ino: number }): boolean {
+export function isJournal(
+  env: NodeJS.ProcessEnv,
+  stat: { readonly dev: number; readonly ino: number },
+): boolean {
   return env['JOURNAL_STREAM'] === `${stat.dev}:${stat.ino}`
 }
 
 export interface NotifyOptions {
   /** With NOTIFY_SOCKET. */
-  readonly env: Environment
+  readonly env: NodeJS.ProcessEnv
   readonly spawn: typeof spawn
   /** Is told, once, that systemd can't be. */
   readonly log: Log
@@ -82,7 +85,9 @@ export function createNotify({ env, spawn, log }: NotifyOptions): Log {
         killSignal: 'SIGKILL',
       })
       child.on('error', reject)
-      child.on('exit', (code, signal) => (code === 0 ? resolve() : reject(failure(signal ?? `EXIT_${code}`))))
+      child.on('exit', (code, signal) =>
+        code === 0 ? resolve() : reject(codedError(signal ?? `EXIT_${code}`)),
+      )
     })
   }
 

@@ -1,7 +1,9 @@
 // The clients of the chaos run: each asks at a pace of its own and records what it was told.
+
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { alive, repliesOf } from '../../lib/health/health.ts'
+import { alive, repliesOf } from '../../lib/health/reply.ts'
+
 import { ask } from '../support/server.ts'
 import type { Exchange } from './judge.ts'
 

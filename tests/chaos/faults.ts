@@ -1,7 +1,7 @@
 // The faults of the chaos run as data: what each does, how it is undone, and what callers may be told meanwhile.
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
-import type { Reason } from '../../lib/health/health.ts'
+import type { Reason } from '../../lib/health/verdict.ts'
 import type { Postgres } from '../support/postgres.ts'
 import type { openProxy } from '../support/proxy.ts'
 

@@ -1,5 +1,5 @@
 // Says of each recorded answer whether the four promises allowed it: a pure function, no clock and no I/O.
-import { type Reason, sentences } from '../../lib/health/health.ts'
+import { type Reason, sentences } from '../../lib/health/verdict.ts'
 
 /** A stretch of time. All times are milliseconds of one clock. */
 export interface Interval {

@@ -1,13 +1,14 @@
 // The database under real faults: one PostgreSQL, a recording proxy before it, and each failure by its name.
+
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import postgres from 'postgres'
-import type { Verdict } from '../../lib/health/health.ts'
+import { codeOf } from '../../lib/error.ts'
+import type { Verdict } from '../../lib/health/verdict.ts'
+import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase, type DatabaseOptions } from '../../lib/postgres/database.ts'
-import { codeOf } from '../../lib/postgres/failure.ts'
-import { readUrl } from '../../lib/postgres/target.ts'
 import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from '../support/peer.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy } from '../support/proxy.ts'
@@ -38,7 +39,7 @@ function openDatabase(t: TestContext, url: string, options: Partial<DatabaseOpti
   if ('faults' in reading) throw new Error(reading.faults.join())
   const target = { ...reading.target, rootCert: undefined }
   const defaults = { timeoutMs: 1_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, now }
-  const database = createDatabase({ readTarget: () => target, ...defaults, ...options })
+  const database = createDatabase({ readConninfo: () => target, ...defaults, ...options })
   t.after(() => database.close())
   return {
     database,
@@ -220,7 +221,7 @@ describe('database.ask() on a session', () => {
     const reading = readUrl(`postgres://guest@127.0.0.1:${server.port}/postgres`, 'DATABASE_URL', '')
     assert.ok('target' in reading)
     const { ask } = openDatabase(t, server.url, {
-      readTarget: () => ({ ...reading.target, rootCert: undefined, password: passwords.shift() ?? '' }),
+      readConninfo: () => ({ ...reading.target, rootCert: undefined, password: passwords.shift() ?? '' }),
     })
     assert.equal((await ask()).result, 'auth_failed')
     assert.equal((await ask()).result, 'healthy')

@@ -175,7 +175,7 @@ describe('consumers', { concurrency: 4 }, () => {
     if (curl === undefined) return
     const { postgres, server } = await openService(t)
     const [line = ''] =
-      /^curl --fail-with-body .*$/m.exec(readFileSync(recipe('../docs/operations.md'), 'utf8')) ?? []
+      /^curl --fail-with-body .*$/m.exec(readFileSync(recipe('../docs/runbook.md'), 'utf8')) ?? []
     const run = () => runProgram('sh', ['-c', line], { URL: `${server.origin}/health` })
     for (const { name, strike, mend, told } of faults) {
       assert.deepEqual(await run(), { code: 0, output: healthyBody }, name)

@@ -19,7 +19,7 @@ const config = readConfig({ PGHOST: 'x' }, () => '', 'x')
 /** After DRAIN_MS and this, milliseconds, lifecycle ends a stop by force. */
 const overdueMs = Number(
   /overdueMs = ([\d_]+)/
-    .exec(readFileSync(join(root, 'lib/system/lifecycle.ts'), 'utf8'))?.[1]
+    .exec(readFileSync(join(root, 'lib/system/shutdown.ts'), 'utf8'))?.[1]
     ?.replace('_', ''),
 )
 

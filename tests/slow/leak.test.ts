@@ -8,9 +8,9 @@ import { type TestContext, test } from 'node:test'
 import tls from 'node:tls'
 import v8 from 'node:v8'
 import vm from 'node:vm'
-import type { Verdict } from '../../lib/health/health.ts'
+import type { Verdict } from '../../lib/health/verdict.ts'
+import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
-import { readUrl } from '../../lib/postgres/target.ts'
 import { type Certified, createRoot, sign } from '../support/certificates.ts'
 import { row, welcome } from '../support/peer.ts'
 
@@ -112,8 +112,8 @@ function createAsker(url: string, limits: Limits) {
   const target = { ...reading.target, rootCert: undefined }
   let leaptMs = 0
   const now = () => performance.now() + leaptMs
-  const readTarget = () => target
-  const database = createDatabase({ readTarget, timeoutMs, connectTimeoutMs, sessionMaxAgeMs, now })
+  const readConninfo = () => target
+  const database = createDatabase({ readConninfo, timeoutMs, connectTimeoutMs, sessionMaxAgeMs, now })
   return { database, ask }
 
   async function ask(): Promise<Verdict['result'][]> {

@@ -1,11 +1,13 @@
 // Chromium for tests of the page, and a page whose clock and checks the test decides about.
+
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
-import { repliesOf, type Verdict } from '../../lib/health/health.ts'
-import { createHttp } from '../../lib/http/http.ts'
+import { repliesOf } from '../../lib/health/reply.ts'
+import type { Verdict } from '../../lib/health/verdict.ts'
+import { createHttp } from '../../lib/http/server.ts'
 import { createHistory } from '../../lib/monitor/history.ts'
 import { pagesOf } from '../../lib/page/page.ts'
 import { findTool } from './tools.ts'

@@ -1,7 +1,7 @@
 // The judge of the fault suite: what every fault must leave true of the whole program, said once.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { type Reason, sentences } from '../../lib/health/health.ts'
+import { type Reason, sentences } from '../../lib/health/verdict.ts'
 import { type Answer, ask, program, type Running, type Start, startServer } from './server.ts'
 
 /** How much later than promised an answer may be on a machine that is busy with tests, milliseconds. */

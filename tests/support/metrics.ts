@@ -1,7 +1,7 @@
 // Reads what /metrics says, and makes its table without a server.
 import assert from 'node:assert/strict'
 import { createMetrics, type MetricsOptions } from '../../lib/monitor/metrics.ts'
-import { createRuntime } from '../../lib/monitor/runtime.ts'
+import { createProcessSeries } from '../../lib/monitor/process.ts'
 
 /** The whole table, as server.ts makes it, on a clock and with figures of the test's own. */
 export function createTable(options: Partial<MetricsOptions> = {}) {
@@ -13,7 +13,7 @@ export function createTable(options: Partial<MetricsOptions> = {}) {
     date,
     inFlight: () => 0,
     connectionsOpened: () => 0,
-    more: createRuntime({ host: process, date, now: () => performance.now(), folder: '/proc/self' }),
+    more: createProcessSeries({ host: process, date, now: () => performance.now(), folder: '/proc/self' }),
     ...options,
   })
 }

@@ -1,7 +1,7 @@
 // The judge of the chaos run is fed lies, one for each promise, and objects to every one of them.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { sentences } from '../../lib/health/health.ts'
+import { sentences } from '../../lib/health/verdict.ts'
 import { faults } from '../chaos/faults.ts'
 import {
   attemptSpacingMs,

@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { usage } from '../../lib/config/command.ts'
 import { settings } from '../../lib/config/config.ts'
-import { meanings, type Reason, sentences } from '../../lib/health/health.ts'
+import { meanings, type Reason, sentences } from '../../lib/health/verdict.ts'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
 const scripts = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).scripts

@@ -1,7 +1,7 @@
 // What a monitoring system reads of a check: https://nagios-plugins.org/doc/guidelines.html
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Finding } from '../../../lib/client/client.ts'
+import type { Finding } from '../../../lib/client/ask.ts'
 import { pluginFault, pluginResultOf } from '../../../lib/client/nagios.ts'
 
 const rows: [what: string, finding: Finding, elapsedMs: number, exitCode: number, text: string][] = [

@@ -1,7 +1,7 @@
 // Waiting for a server: when it asks again, when it gives up, and what it shows meanwhile.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import type { Finding } from '../../../lib/client/client.ts'
+import type { Finding } from '../../../lib/client/ask.ts'
 import { createProgress, waitForHealthy } from '../../../lib/client/wait.ts'
 
 const healthy: Finding = { state: 'healthy', line: '✓ API is healthy' }

@@ -1,7 +1,9 @@
 // The command line: every form, and every way to get it wrong.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readCommand, UsageError, usage } from '../../../lib/config/command.ts'
+import { readCommand, usage } from '../../../lib/config/command.ts'
+import { UsageError } from '../../../lib/error.ts'
 
 const check = { name: 'check', url: undefined, timeoutMs: undefined, waitMs: undefined, output: 'line' }
 

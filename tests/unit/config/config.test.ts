@@ -1,15 +1,11 @@
 // What may be set, what happens when it is not, and what is said when it is wrong.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import {
-  ConfigError,
-  readClientConfig,
-  readConfig,
-  settings,
-  settingsHelp,
-} from '../../../lib/config/config.ts'
-import type { Environment } from '../../../lib/postgres/target.ts'
+import { readClientConfig, readConfig, settings, settingsHelp } from '../../../lib/config/config.ts'
+import { ConfigError } from '../../../lib/error.ts'
+import type { Environment } from '../../../lib/postgres/conninfo.ts'
 
 const DATABASE_URL = 'postgres://app:secret@db.example/shop'
 const pem = '-----BEGIN CERTIFICATE-----\n'
@@ -53,9 +49,9 @@ test('readConfig() needs nothing but a database; an empty variable is unset', ()
   }
   const empty = Object.fromEntries(settings.map(({ name }) => [name, '']))
   for (const env of [{ DATABASE_URL }, { ...empty, DATABASE_URL }]) {
-    const { readTarget, ...config } = read(env)
+    const { readConninfo, ...config } = read(env)
     assert.deepEqual(config, expected)
-    assert.equal(readTarget().password, 'secret')
+    assert.equal(readConninfo().password, 'secret')
   }
 })
 
@@ -132,7 +128,7 @@ test('readConfig() names every fault at once', () => {
 })
 
 test('readConfig() takes the URL when the variables of libpq are set, too', () => {
-  assert.equal(read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readTarget().host, 'db.example')
+  assert.equal(read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readConninfo().host, 'db.example')
 })
 
 for (const [name, value] of Object.entries({
@@ -152,32 +148,32 @@ test('readConfig() names the parameters of the URL that it leaves out', () => {
 })
 
 test('readConfig() does not mind a newline after the URL', () => {
-  assert.equal(read({ DATABASE_URL: `${DATABASE_URL}\n` }).readTarget().database, 'shop')
+  assert.equal(read({ DATABASE_URL: `${DATABASE_URL}\n` }).readConninfo().database, 'shop')
 })
 
-test('readTarget() reads DATABASE_URL_FILE again, so that a rotated password is picked up', () => {
+test('readConninfo() reads DATABASE_URL_FILE again, so that a rotated password is picked up', () => {
   const files = { '/url': `${DATABASE_URL}\n` }
-  const { readTarget } = read({ DATABASE_URL_FILE: '/url' }, files)
+  const { readConninfo } = read({ DATABASE_URL_FILE: '/url' }, files)
   files['/url'] = 'postgres://app:rotated@db.example/shop\r\n'
-  assert.equal(readTarget().password, 'rotated')
+  assert.equal(readConninfo().password, 'rotated')
   files['/url'] = ''
-  assert.deepEqual(errorOf(readTarget).faults, ['DATABASE_URL_FILE names an empty file'])
+  assert.deepEqual(errorOf(readConninfo).faults, ['DATABASE_URL_FILE names an empty file'])
 })
 
-test('readTarget() reads PGPASSWORD_FILE again, and strips one newline from its end', () => {
+test('readConninfo() reads PGPASSWORD_FILE again, and strips one newline from its end', () => {
   const files = { '/password': 'secret\n\n' }
-  const { readTarget } = read({ PGHOST: 'db.example', PGPASSWORD_FILE: '/password' }, files)
-  assert.equal(readTarget().password, 'secret\n')
+  const { readConninfo } = read({ PGHOST: 'db.example', PGPASSWORD_FILE: '/password' }, files)
+  assert.equal(readConninfo().password, 'secret\n')
   files['/password'] = 'rotated'
-  assert.equal(readTarget().password, 'rotated')
+  assert.equal(readConninfo().password, 'rotated')
 })
 
-test('readTarget() brings the root certificate along', () => {
+test('readConninfo() brings the root certificate along', () => {
   const files = { '/ca.pem': pem }
   const withCertificate = `${DATABASE_URL}?sslmode=verify-full&sslrootcert=`
-  assert.equal(read({ DATABASE_URL: `${withCertificate}/ca.pem` }, files).readTarget().rootCert, pem)
-  assert.equal(read({ DATABASE_URL: `${withCertificate}system` }, files).readTarget().rootCert, undefined)
-  assert.equal(read({ DATABASE_URL }, files).readTarget().rootCert, undefined)
+  assert.equal(read({ DATABASE_URL: `${withCertificate}/ca.pem` }, files).readConninfo().rootCert, pem)
+  assert.equal(read({ DATABASE_URL: `${withCertificate}system` }, files).readConninfo().rootCert, undefined)
+  assert.equal(read({ DATABASE_URL }, files).readConninfo().rootCert, undefined)
 })
 
 const files = {
@@ -262,6 +258,6 @@ test('readConfig() reads no certificate where there is no TLS', () => {
   const { tls, rootCert } = read({
     DATABASE_URL: `${DATABASE_URL}?sslmode=disable`,
     PGSSLROOTCERT: '/none',
-  }).readTarget()
+  }).readConninfo()
   assert.deepEqual([tls, rootCert], ['disable', undefined])
 })

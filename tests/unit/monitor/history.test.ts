@@ -1,7 +1,7 @@
 // What is remembered of the checks, for how long, and what a jump of the clock does to it.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Reason, Verdict } from '../../../lib/health/health.ts'
+import type { Reason, Verdict } from '../../../lib/health/verdict.ts'
 import { createHistory, intermittent, natureOf } from '../../../lib/monitor/history.ts'
 
 const noon = Date.parse('2026-11-22T12:00:00Z')

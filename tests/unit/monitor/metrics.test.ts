@@ -1,7 +1,7 @@
 // What is counted, and that all of it is shown.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { sentences, type Verdict } from '../../../lib/health/health.ts'
+import { sentences, type Verdict } from '../../../lib/health/verdict.ts'
 import { createTable, samplesOf } from '../../support/metrics.ts'
 
 /** A table on the test's own clock, and what it shows by name and labels. */

@@ -1,8 +1,10 @@
 // Which of ten thousand verdicts are worth a line.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { ConfigError } from '../../../lib/config/config.ts'
-import type { Verdict } from '../../../lib/health/health.ts'
+import { ConfigError } from '../../../lib/error.ts'
+
+import type { Verdict } from '../../../lib/health/verdict.ts'
 import { createReport } from '../../../lib/monitor/report.ts'
 
 /** A report with the test's own clock; each logged event as [level, event, message, fields]. */

@@ -1,4 +1,5 @@
 // TLS to a real PostgreSQL, with certificates made for the purpose; and names, one lookup at a time.
+
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import dns from 'node:dns'
@@ -7,10 +8,10 @@ import { syncBuiltinESMExports } from 'node:module'
 import net, { type AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import postgres from 'postgres'
+import { codedError, codeOf } from '../../lib/error.ts'
+import { createLookup } from '../../lib/postgres/connect.ts'
+import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
-import { createLookup } from '../../lib/postgres/dial.ts'
-import { codeOf, failure } from '../../lib/postgres/failure.ts'
-import { readUrl } from '../../lib/postgres/target.ts'
 import { type Certified, createRoot, sign } from '../support/certificates.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 
@@ -22,7 +23,7 @@ async function check(t: TestContext, url: string, root?: Certified): Promise<str
   assert.ok('target' in reading)
   const target = { ...reading.target, rootCert: root?.certificate }
   const limits = { timeoutMs: 2_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000 }
-  const database = createDatabase({ readTarget: () => target, ...limits, now })
+  const database = createDatabase({ readConninfo: () => target, ...limits, now })
   t.after(() => database.close())
   const { result, error } = await database.ask(now() + 2_000)
   return result === 'healthy' ? 'healthy' : `${result} ${codeOf(error)}`
@@ -185,11 +186,11 @@ describe('the answer to SSLRequest', () => {
     assert.ok('target' in reading)
     const target = { ...reading.target, rootCert: undefined }
     const limits = { timeoutMs: 300, connectTimeoutMs: 300, sessionMaxAgeMs: 60_000 }
-    const database = createDatabase({ readTarget: () => target, ...limits, now })
+    const database = createDatabase({ readConninfo: () => target, ...limits, now })
     t.after(() => database.close())
     assert.equal((await database.ask(now() + 5_000)).result, 'connect_timeout')
     const asked = database.ask(now() + 5_000)
-    setTimeout(() => database.reset(failure('CONNECTION_DESTROYED')), 200)
+    setTimeout(() => database.reset(codedError('CONNECTION_DESTROYED')), 200)
     assert.equal((await asked).result, 'connection_lost')
   })
 

@@ -1,5 +1,6 @@
 // Gives each raw failure of PostgreSQL, the driver, the network or TLS its name.
-import type { Reason } from '../health/health.ts'
+import { codeOf } from '../error.ts'
+import type { Reason } from '../health/verdict.ts'
 
 /** Ends whatever waits for the database because its time is up; `reason` says what it was waiting for. */
 export class Expired extends Error {
@@ -62,18 +63,4 @@ export function reasonOf(error: unknown): Reason {
   if (code === '57P03' && message.includes('shutting down')) return 'shutting_down'
   if (code.startsWith('28') || code.startsWith('SASL_')) return 'auth_failed'
   return reasons[code] ?? 'unknown'
-}
-
-/**
- * The code of a failure, safe to log: five characters of SQLSTATE, or a name such as ECONNREFUSED. Node gives an
- * AggregateError (a name with two addresses, both refused) the code of its first; its message is empty.
- */
-export function codeOf(error: unknown): string | undefined {
-  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
-  return typeof error.code === 'string' && /^[A-Z0-9_]{2,60}$/.test(error.code) ? error.code : undefined
-}
-
-/** Makes an error like those of the driver and the system: known by its code. */
-export function failure(code: string, message = code): Error {
-  return Object.assign(new Error(message), { code })
 }

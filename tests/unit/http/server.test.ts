@@ -1,4 +1,5 @@
 // The contract of the endpoint, on real sockets.
+
 import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { once } from 'node:events'
@@ -6,8 +7,9 @@ import type { Server } from 'node:http'
 import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { repliesOf, sentences, type Verdict } from '../../../lib/health/health.ts'
-import { createHttp, type HttpOptions } from '../../../lib/http/http.ts'
+import { repliesOf } from '../../../lib/health/reply.ts'
+import { sentences, type Verdict } from '../../../lib/health/verdict.ts'
+import { createHttp, type HttpOptions } from '../../../lib/http/server.ts'
 
 /** A check as the tests of this file write it. */
 type Check = () => Promise<{ verdict: Verdict; waitMs: number }>

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import pg from 'pg'
 import { parse } from 'yaml'
-import { sentences } from '../../lib/health/health.ts'
+import { sentences } from '../../lib/health/verdict.ts'
 import { openFolder, openService, recipe, runProgram } from '../support/consumers.ts'
 import { openPostgres } from '../support/postgres.ts'
 import { ask } from '../support/server.ts'
 import { findTool } from '../support/tools.ts'
 
-const runbook = readFileSync(recipe('../docs/operations.md'), 'utf8')
+const runbook = readFileSync(recipe('../docs/runbook.md'), 'utf8')
 const headings = [...runbook.matchAll(/^##+ (.+)$/gm)].map(([, heading = '']) => heading)
 /** The commands of the runbook, as they stand there. */
 const commands = [...runbook.matchAll(/^```sh\n([^`]+)\n```$/gm)].map(([, command = '']) => command)

@@ -1,19 +1,21 @@
 // Makes the one socket of a session: name, address, TCP or Unix socket, and TLS in PostgreSQL's manner.
+
 import { lookup as resolve } from 'node:dns'
 import net from 'node:net'
 import tls from 'node:tls'
-import { failure, reasonOf, TlsFailure } from './failure.ts'
-import type { Target } from './target.ts'
+import { codedError } from '../error.ts'
+import type { Conninfo } from './conninfo.ts'
+import { reasonOf, TlsFailure } from './reason.ts'
 
 /** A socket on its way: `destroy` ends it whatever stage it has reached. */
-export interface Dialing {
+export interface Connecting {
   /** Resolves with a socket that PostgreSQL's start-up message can go to; rejects with the system's error. */
   readonly connected: Promise<net.Socket>
   /** Ends the socket, whatever it has become; the error reaches whoever waits on it. Safe to call twice. */
   destroy(error: Error): void
 }
 
-export interface DialOptions {
+export interface ConnectOptions {
   readonly lookup: net.LookupFunction
   /** What one of several addresses may take before the next is tried (Node's own 250 ms are too short abroad). */
   readonly addressTimeoutMs: number
@@ -25,14 +27,14 @@ export interface DialOptions {
 const redialAfterMs = 100
 
 /** Begins to connect to `target`. Nothing is thrown: failures come through `connected`. */
-export function dial(target: Target, options: DialOptions): Dialing {
+export function connect(target: Conninfo, options: ConnectOptions): Connecting {
   const unix = target.host.startsWith('/')
-  const unanswered = failure('ETIMEDOUT')
+  const unanswered = codedError('ETIMEDOUT')
   let raw = call()
   let socket: net.Socket = raw
   let destroyed = false
 
-  return { connected: connect(), destroy }
+  return { connected: establish(), destroy }
 
   function call(): net.Socket {
     const called = unix
@@ -81,7 +83,7 @@ export function dial(target: Target, options: DialOptions): Dialing {
     return () => clearTimeout(timer)
   }
 
-  async function connect(): Promise<net.Socket> {
+  async function establish(): Promise<net.Socket> {
     await answered()
     // libpq, too, ignores sslmode on Unix sockets.
     if (unix || target.tls === 'disable') return raw
@@ -111,13 +113,13 @@ async function offersTls(raw: net.Socket, optional: boolean): Promise<boolean> {
   const answer = String(await event(raw, 'data'))
   if (answer === 'S') return true
   if (answer === 'N' && optional) return false
-  if (answer === 'N') throw new TlsFailure(failure('TLS_NOT_OFFERED'))
+  if (answer === 'N') throw new TlsFailure(codedError('TLS_NOT_OFFERED'))
   // More than one byte is somebody in the middle, speaking before TLS does (CVE-2021-23222), or no PostgreSQL.
-  throw failure('08P01')
+  throw codedError('08P01')
 }
 
 /** What of the server's certificate must be right, as libpq has it. */
-function trustOf({ host, tls: mode }: Target, rootCert: string | undefined) {
+function trustOf({ host, tls: mode }: Conninfo, rootCert: string | undefined) {
   return {
     // `host` is what the certificate is compared with; an address must not go out as a server name.
     host,
@@ -159,7 +161,7 @@ interface LookupResult {
 /** Resolves with the event's argument; rejects when the socket fails, or closes, first. */
 function event(socket: net.Socket, name: 'connect' | 'data' | 'secureConnect'): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const close = () => reject(failure('CONNECTION_CLOSED'))
+    const close = () => reject(codedError('CONNECTION_CLOSED'))
     socket.once('error', reject).once('close', close)
     socket.once(name, argument => {
       socket.off('error', reject).off('close', close)

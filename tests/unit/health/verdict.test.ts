@@ -1,14 +1,9 @@
 // The words a load balancer reads, byte for byte.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  alive,
-  internalError,
-  methodNotAllowed,
-  notFound,
-  repliesOf,
-  sentences,
-} from '../../../lib/health/health.ts'
+import { alive, internalError, methodNotAllowed, notFound, repliesOf } from '../../../lib/health/reply.ts'
+import { sentences } from '../../../lib/health/verdict.ts'
 
 // Written out a second time on purpose: monitors and dashboards search for these very words.
 const promised = {

@@ -4,15 +4,15 @@ import { closeSync, existsSync, openSync } from 'node:fs'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { getHeapSpaceStatistics } from 'node:v8'
-import { createRuntime, type Host } from '../../../lib/monitor/runtime.ts'
-import { textOf } from '../../../lib/monitor/series.ts'
+import { createProcessSeries, type Host } from '../../../lib/monitor/process.ts'
+import { textOf } from '../../../lib/monitor/prometheus.ts'
 import { samplesOf } from '../../support/metrics.ts'
 
 const linux = { skip: existsSync('/proc/self/status') ? false : 'there is no /proc here' }
 
 /** What the rows say whenever it is called. */
 function stage(folder = '/proc/self', host: Host = process) {
-  const rows = createRuntime({ host, date: () => new Date(), now: () => performance.now(), folder })
+  const rows = createProcessSeries({ host, date: () => new Date(), now: () => performance.now(), folder })
   return () => samplesOf(rows.map(textOf).join(''))
 }
 

@@ -1,9 +1,11 @@
 // Each raw failure, and the name it gets.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { codeOf, Expired, reasonOf, TlsFailure } from '../../../lib/postgres/failure.ts'
+import { codeOf } from '../../../lib/error.ts'
+import { Expired, reasonOf, TlsFailure } from '../../../lib/postgres/reason.ts'
 
-function failure(code: unknown, message = 'connect to db.internal failed for user "app"') {
+function codedError(code: unknown, message = 'connect to db.internal failed for user "app"') {
   return Object.assign(new Error(message), { code })
 }
 
@@ -42,22 +44,22 @@ const table: Record<string, readonly string[]> = {
 
 for (const [reason, codes] of Object.entries(table)) {
   test(`reasonOf() names ${reason}: ${codes.join(', ')}`, () => {
-    for (const code of codes) assert.equal(reasonOf(failure(code)), reason, code)
+    for (const code of codes) assert.equal(reasonOf(codedError(code)), reason, code)
   })
 }
 
 test("reasonOf() takes a PgBouncer's word for it that there is no connection to give", () => {
   for (const message of ['query_wait_timeout', 'no more connections allowed (max_client_conn)']) {
-    assert.equal(reasonOf(failure('08P01', message)), 'pool_exhausted', message)
-    assert.equal(reasonOf(failure('XX000', message)), 'unknown', `${message}, but not from a pooler`)
+    assert.equal(reasonOf(codedError('08P01', message)), 'pool_exhausted', message)
+    assert.equal(reasonOf(codedError('XX000', message)), 'unknown', `${message}, but not from a pooler`)
   }
 })
 
 test('reasonOf() tells a server that stops from one that starts by its words, as they share 57P03', () => {
-  assert.equal(reasonOf(failure('57P03', 'the database system is shutting down')), 'shutting_down')
-  assert.equal(reasonOf(failure('57P03', 'the database system is starting up')), 'starting_up')
+  assert.equal(reasonOf(codedError('57P03', 'the database system is shutting down')), 'shutting_down')
+  assert.equal(reasonOf(codedError('57P03', 'the database system is starting up')), 'starting_up')
   assert.equal(
-    reasonOf(failure('57P03', 'the database system is not yet accepting connections')),
+    reasonOf(codedError('57P03', 'the database system is not yet accepting connections')),
     'starting_up',
   )
 })
@@ -69,19 +71,19 @@ test('reasonOf() knows what had been waited for when the time was up', () => {
 
 test('reasonOf() names tls whatever the code of the handshake is, even one that means something else', () => {
   const codes = ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'ERR_TLS_CERT_ALTNAME_INVALID', 'ECONNREFUSED', undefined]
-  for (const code of codes) assert.equal(reasonOf(new TlsFailure(failure(code))), 'tls', code)
+  for (const code of codes) assert.equal(reasonOf(new TlsFailure(codedError(code))), 'tls', code)
 })
 
 test('TlsFailure keeps the code for the log, and the cause', () => {
-  const cause = failure('CERT_HAS_EXPIRED')
+  const cause = codedError('CERT_HAS_EXPIRED')
   assert.equal(codeOf(new TlsFailure(cause)), 'CERT_HAS_EXPIRED')
   assert.equal(new TlsFailure(cause).cause, cause)
-  assert.equal(new TlsFailure(failure('not safe to log')).code, undefined)
+  assert.equal(new TlsFailure(codedError('not safe to log')).code, undefined)
 })
 
 test('reasonOf() names a refused name with two addresses unreachable, though its message is empty', () => {
   // As node:net makes it: the code of the first error, no message.
-  const error = Object.assign(new AggregateError([failure('ECONNREFUSED'), failure('ECONNREFUSED')]), {
+  const error = Object.assign(new AggregateError([codedError('ECONNREFUSED'), codedError('ECONNREFUSED')]), {
     code: 'ECONNREFUSED',
   })
   assert.equal(error.message, '')
@@ -90,7 +92,13 @@ test('reasonOf() names a refused name with two addresses unreachable, though its
 
 test('reasonOf() and codeOf() make nothing of what is no failure of this kind', () => {
   const things = [null, undefined, 'ECONNREFUSED', 53300, [], {}, new Error('ECONNREFUSED'), () => {}]
-  for (const thing of [...things, failure(undefined), failure(null), failure(53300), failure({})]) {
+  for (const thing of [
+    ...things,
+    codedError(undefined),
+    codedError(null),
+    codedError(53300),
+    codedError({}),
+  ]) {
     assert.equal(reasonOf(thing), 'unknown')
     assert.equal(codeOf(thing), undefined)
   }
@@ -98,7 +106,7 @@ test('reasonOf() and codeOf() make nothing of what is no failure of this kind', 
 
 test('codeOf() gives codes of the system, of PostgreSQL and of the driver as they are', () => {
   for (const code of ['EPIPE', '57P01', '08006', 'CONNECTION_CLOSED', 'ERR_SSL_WRONG_VERSION_NUMBER']) {
-    assert.equal(codeOf(failure(code)), code)
+    assert.equal(codeOf(codedError(code)), code)
     assert.equal(codeOf({ code }), code)
   }
 })
@@ -120,7 +128,7 @@ test('codeOf() lets nothing through that is not safe to log', () => {
     'X'.repeat(61),
   ]
   for (const code of unsafe) {
-    assert.equal(codeOf(failure(code)), undefined, code)
-    assert.equal(reasonOf(failure(code)), 'unknown', code)
+    assert.equal(codeOf(codedError(code)), undefined, code)
+    assert.equal(reasonOf(codedError(code)), 'unknown', code)
   }
 })

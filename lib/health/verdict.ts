@@ -1,4 +1,4 @@
-// Decides what a load balancer is told, and owns the words for it.
+// Owns the words for what a check found: the verdict, its reasons and their sentences.
 
 /**
  * Why a check failed, and the sentence the caller reads. A closed list: the raw error carries hosts, users,
@@ -54,36 +54,4 @@ export interface Verdict {
 /** Milliseconds that the check took; undefined of what requests are told whose time is up while it goes on. */
 export function checkMsOf({ connectMs, queryMs }: Verdict): number | undefined {
   return connectMs === undefined && queryMs === undefined ? undefined : (connectMs ?? 0) + (queryMs ?? 0)
-}
-
-/** The status and the exact bytes of an answer. */
-export interface Reply {
-  readonly status: number
-  readonly body: string
-  /** JSON unless given. */
-  readonly contentType?: string
-  /** Names and values in turn, for what every answer of ours does not have anyway. */
-  readonly headers?: readonly string[]
-}
-
-/** A space after each colon, none after the comma: the documented 45 bytes, which keyword monitors search. */
-const healthy: Reply = { status: 200, body: '{"status": "healthy","database": "connected"}' }
-
-/** Answers that rest on no check. */
-export const alive: Reply = { status: 200, body: '{"status": "alive"}' }
-export const notFound: Reply = { status: 404, body: '{"error": "not found"}' }
-export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}' }
-export const internalError: Reply = { status: 500, body: '{"error": "internal error"}' }
-
-/**
- * Every answer a check can lead to, made once: the healthy one is the hot path.
- *
- * @param unhealthyStatus 503, unless somebody reads the body and wants another.
- */
-export function repliesOf(unhealthyStatus: number): Readonly<Record<Verdict['result'], Reply>> {
-  const unhealthy = Object.entries(sentences).map(([reason, sentence]) => [
-    reason,
-    { status: unhealthyStatus, body: `{"status": "unhealthy","error": "${sentence}"}` },
-  ])
-  return { healthy, ...Object.fromEntries(unhealthy) }
 }

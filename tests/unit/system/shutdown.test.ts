@@ -1,14 +1,14 @@
 // A stop as an ordered list of observations.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { createLifecycle, type StopSteps } from '../../../lib/system/lifecycle.ts'
+import { createShutdown, type StopSteps } from '../../../lib/system/shutdown.ts'
 
 /** A lifecycle whose steps, log and exit write down what they see, and when. */
 function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   let time = 0
   const seen: string[] = []
-  const stop = createLifecycle({
+  const stop = createShutdown({
     steps: {
       refuse: () => note('refuse'),
       closeServer: async graceMs => note(`closeServer(${graceMs})`),
@@ -33,7 +33,7 @@ function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
   }
 }
 
-test('createLifecycle() on SIGTERM refuses at once, drains, closes the server, then the database, exits 0', async t => {
+test('createShutdown() on SIGTERM refuses at once, drains, closes the server, then the database, exits 0', async t => {
   const { stop, seen, advance } = stage(t)
   stop('SIGTERM')
   await advance(4_999)
@@ -47,7 +47,7 @@ test('createLifecycle() on SIGTERM refuses at once, drains, closes the server, t
   ])
 })
 
-test('createLifecycle() on SIGINT takes the same steps, but drains no time', async t => {
+test('createShutdown() on SIGINT takes the same steps, but drains no time', async t => {
   const { stop, seen, advance } = stage(t)
   stop('SIGINT')
   assert.deepEqual(seen, ['0 refuse', '0 info stopping'])
@@ -55,7 +55,7 @@ test('createLifecycle() on SIGINT takes the same steps, but drains no time', asy
   assert.deepEqual(seen.slice(2), ['0 closeServer(1000)', '0 closeDatabase', '0 info stopped', '0 exit 0'])
 })
 
-test('createLifecycle() keeps the database until the last request is done', async t => {
+test('createShutdown() keeps the database until the last request is done', async t => {
   let finish = () => {}
   const closeServer = () => new Promise<void>(done => (finish = done))
   const { stop, seen, advance } = stage(t, { closeServer })
@@ -73,7 +73,7 @@ for (const [first, second, code] of [
   ['SIGINT', 'SIGTERM', 143],
   ['SIGINT', 'SIGINT', 130],
 ] as const) {
-  test(`createLifecycle() on ${second} after ${first} exits ${code} at once, and repeats no step`, async t => {
+  test(`createShutdown() on ${second} after ${first} exits ${code} at once, and repeats no step`, async t => {
     const { stop, seen, advance } = stage(t)
     stop(first)
     await advance(100)
@@ -84,7 +84,7 @@ for (const [first, second, code] of [
   })
 }
 
-test('createLifecycle() takes a second SIGINT of the same moment for the echo of one Ctrl-C', async t => {
+test('createShutdown() takes a second SIGINT of the same moment for the echo of one Ctrl-C', async t => {
   const { stop, seen, advance } = stage(t)
   stop('SIGINT')
   await advance(99)
@@ -100,7 +100,7 @@ for (const [signal, step, at] of [
   ['SIGTERM', 'closeDatabase', 8_000],
   ['SIGINT', 'closeServer', 3_000],
 ] as const) {
-  test(`createLifecycle() exits 1 three seconds after the drain of ${signal} when ${step} hangs`, async t => {
+  test(`createShutdown() exits 1 three seconds after the drain of ${signal} when ${step} hangs`, async t => {
     const { stop, seen, advance } = stage(t, { [step]: () => new Promise(() => {}) })
     stop(signal)
     await advance(at - 1)
@@ -122,7 +122,7 @@ const failures: [keyof StopSteps, StopSteps[keyof StopSteps]][] = [
 ]
 
 for (const [step, fail] of failures) {
-  test(`createLifecycle() exits 1 and says so when ${step} fails`, async t => {
+  test(`createShutdown() exits 1 and says so when ${step} fails`, async t => {
     const { stop, seen, advance } = stage(t, { [step]: fail })
     stop('SIGINT')
     await advance(0)

@@ -7,7 +7,7 @@ const tlsModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] as
 export type TlsMode = (typeof tlsModes)[number]
 
 /** One database, and how to get in. */
-export interface Target {
+export interface Conninfo {
   /** A name, an address (IPv6 without brackets), or the directory of a Unix socket: then it begins with `/`. */
   readonly host: string
   readonly port: number
@@ -28,7 +28,7 @@ export interface Target {
  * fault is a sentence that names the setting and repeats no value: any may be, or hold, the password.
  */
 export type Reading =
-  | { readonly target: Target; readonly leftOut: readonly string[] }
+  | { readonly target: Conninfo; readonly leftOut: readonly string[] }
   | { readonly faults: readonly string[] }
 
 /** Variables by name. */
@@ -146,7 +146,7 @@ export function readVariables(env: Environment, osUser: string): Reading {
 }
 
 /** The target as a URL fit for a log: `***` instead of the password. */
-export function maskedUrlOf({ host, port, user, password, database }: Target): string {
+export function maskedUrlOf({ host, port, user, password, database }: Conninfo): string {
   const socket = host.startsWith('/')
   // No host but an IPv6 address has a colon. Node's own pattern for those takes 3 ms to compile, a tenth of our start.
   const name = host.includes(':') ? `[${host.replace('%', '%25')}]` : encodeURIComponent(host)

@@ -1,7 +1,7 @@
 // The text format of Prometheus, byte for byte.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { createHistogram, createTally, labelsOf, row, textOf } from '../../../lib/monitor/series.ts'
+import { createHistogram, createTally, labelsOf, row, textOf } from '../../../lib/monitor/prometheus.ts'
 
 test('textOf() writes help, type and a line for each sample', () => {
   assert.equal(

@@ -1,8 +1,10 @@
 // What a peer may say, what would have been the end of the process, and what counts as the answer to SELECT 1.
+
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { codeOf } from '../../../lib/postgres/failure.ts'
-import { createGuard, type Outcome } from '../../../lib/postgres/guard.ts'
+import { codeOf } from '../../../lib/error.ts'
+
+import { createProtocolGuard, type Outcome } from '../../../lib/postgres/protocol.ts'
 import { authentication, error, fatal, message, ready, row, welcome } from '../../support/peer.ts'
 
 const scramOffered = authentication(10, 'SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0')
@@ -28,9 +30,9 @@ const allowed: [what: string, bytes: Buffer][] = [
 ]
 
 for (const [what, bytes] of allowed) {
-  test(`createGuard() lets ${what} pass, however it is cut`, () => {
+  test(`createProtocolGuard() lets ${what} pass, however it is cut`, () => {
     for (const size of [1, 2, 5, 7, bytes.length]) {
-      const guard = createGuard()
+      const guard = createProtocolGuard()
       guard.expectAnswer()
       for (let at = 0; at < bytes.length; at += size) {
         assert.equal(guard.read(bytes.subarray(at, at + size)), undefined, `byte ${at}, cut by ${size}`)
@@ -71,15 +73,15 @@ const refused: [what: string, bytes: Buffer, code?: string][] = [
 ]
 
 for (const [what, bytes, code = '08P01'] of refused) {
-  test(`createGuard() stops ${what}`, () => {
-    const guard = createGuard()
+  test(`createProtocolGuard() stops ${what}`, () => {
+    const guard = createProtocolGuard()
     guard.expectAnswer()
     assert.equal(codeOf(guard.read(bytes)), code)
   })
 }
 
-test('createGuard() allows one more answer for every statement', () => {
-  const guard = createGuard()
+test('createProtocolGuard() allows one more answer for every statement', () => {
+  const guard = createProtocolGuard()
   assert.equal(guard.read(welcome), undefined)
   for (let statement = 0; statement < 2_000; statement += 1) {
     guard.expectAnswer()
@@ -88,8 +90,8 @@ test('createGuard() allows one more answer for every statement', () => {
   assert.equal(codeOf(guard.read(row('1'))), '08P01')
 })
 
-test('createGuard() keeps the last words of a server, and no error that a session survives', () => {
-  const guard = createGuard()
+test('createProtocolGuard() keeps the last words of a server, and no error that a session survives', () => {
+  const guard = createProtocolGuard()
   guard.expectAnswer()
   guard.read(Buffer.concat([welcome, error('57014', 'canceled')]))
   assert.equal(guard.fatal(), undefined)
@@ -118,9 +120,9 @@ const answers: [what: string, bytes: Buffer, answer: Outcome | string][] = [
 ]
 
 for (const [what, bytes, expected] of answers) {
-  test(`createGuard() knows the answer, ${what}, when the server is ready, however it is cut, and forgets it`, () => {
+  test(`createProtocolGuard() knows the answer, ${what}, when the server is ready, however it is cut, and forgets it`, () => {
     for (const size of [1, 2, 5, 7, bytes.length]) {
-      const guard = createGuard()
+      const guard = createProtocolGuard()
       guard.read(welcome)
       guard.expectAnswer()
       for (let at = 0; at < bytes.length; at += size) {

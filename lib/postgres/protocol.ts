@@ -4,9 +4,9 @@
 // MariaDB can look like one) ends the process, a row description without a terminator or a SCRAM iteration
 // count of 2,000,000,000 stops the event loop for ever, a length of 2 GiB or a flood of messages fills memory,
 // a row that nobody asked for answers the statement that comes after it.
-import { failure } from './failure.ts'
+import { codedError } from '../error.ts'
 
-export interface Guard {
+export interface ProtocolGuard {
   /** Call it for every statement: the last answer is forgotten, one more may come. */
   expectAnswer(): void
   /** Reads what came from the server; says what is wrong with it, or undefined. */
@@ -28,7 +28,7 @@ const maxMessages = 1_000
 const maxScramIterations = 100_000
 
 /** Makes the guard of one session, from its first message on. */
-export function createGuard(): Guard {
+export function createProtocolGuard(): ProtocolGuard {
   let rest: Buffer = Buffer.alloc(0)
   let messages = 0
   // The start-up's own.
@@ -109,9 +109,9 @@ export function createGuard(): Guard {
 }
 
 /** SQLSTATE for a protocol violation. */
-const violation = failure('08P01')
+const violation = codedError('08P01')
 /** … and for an authentication that cannot be. */
-const refusal = failure('28000')
+const refusal = codedError('28000')
 
 /**
  * Ok, clear text, MD5 with its salt, SASL and its two steps, the first of which names its iterations. What has
@@ -157,6 +157,6 @@ function complaintOf(body: Buffer) {
   const severity = field('V') ?? field('S')
   return {
     isFatal: severity === 'FATAL' || severity === 'PANIC',
-    error: failure(field('C') ?? '', field('M')),
+    error: codedError(field('C') ?? '', field('M')),
   }
 }

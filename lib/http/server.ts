@@ -1,14 +1,9 @@
 // Requests into replies: routing, timing headers, hardening, the last line of defence.
+
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, ListenOptions } from 'node:net'
-import {
-  alive,
-  internalError,
-  methodNotAllowed,
-  notFound,
-  type Reply,
-  type Verdict,
-} from '../health/health.ts'
+import { alive, internalError, methodNotAllowed, notFound, type Reply } from '../health/reply.ts'
+import type { Verdict } from '../health/verdict.ts'
 import { createConnections } from './connections.ts'
 import { allowed, type Pages, type Route, routeOf } from './route.ts'
 

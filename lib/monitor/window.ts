@@ -1,5 +1,5 @@
 // Counts an hour of checks in buckets of ten seconds, in memory that neither grows nor is allocated again.
-import { type Reason, sentences, type Verdict } from '../health/health.ts'
+import { type Reason, sentences, type Verdict } from '../health/verdict.ts'
 
 /** How long a bucket is, and how many of them are kept: an hour. */
 export const bucketMs = 10_000
@@ -35,7 +35,7 @@ const rowOf = Object.fromEntries(results.map((result, row) => [result, row])) as
 const steps = { leastMs: 0.05, perOctave: 8, count: 169 }
 
 /** Makes an empty hour. Only the newest bucket has a histogram: of the others the median is known. */
-export function createHour(): Hour {
+export function createWindow(): Hour {
   const counts = new Uint32Array(bucketCount * results.length)
   const medians = new Float64Array(bucketCount)
   const slowest = new Float64Array(bucketCount)

@@ -1,6 +1,6 @@
 // What the process tells of itself at /metrics, under the names that dashboards for Node.js read.
 import { readdirSync, readFileSync } from 'node:fs'
-import { labelsOf, row, type Series } from './series.ts'
+import { labelsOf, row, type Series } from './prometheus.ts'
 
 /** What is asked of Node's `process`. */
 export type Host = Pick<
@@ -8,7 +8,7 @@ export type Host = Pick<
   'cpuUsage' | 'memoryUsage' | 'uptime' | 'version' | 'getActiveResourcesInfo' | 'getBuiltinModule'
 >
 
-export interface RuntimeOptions {
+export interface ProcessOptions {
   readonly host: Host
   /** The wall clock. */
   readonly date: () => Date
@@ -19,7 +19,7 @@ export interface RuntimeOptions {
 }
 
 /** Makes the rows, called as the client library for Node.js (prom-client) calls them. They cost only whoever scrapes: no timer and no observer runs in between. */
-export function createRuntime({ host, date, now, folder }: RuntimeOptions): readonly Series[] {
+export function createProcessSeries({ host, date, now, folder }: ProcessOptions): readonly Series[] {
   const startedAt = date().getTime() / 1_000 - host.uptime()
   let lagSeconds: number | undefined
   const cpuSeconds = () => host.cpuUsage().user / 1e6 + host.cpuUsage().system / 1e6

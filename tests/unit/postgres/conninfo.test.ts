@@ -3,14 +3,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
 import {
+  type Conninfo,
   maskedUrlOf,
   type Reading,
   readUrl,
   readVariables,
-  type Target,
-} from '../../../lib/postgres/target.ts'
+} from '../../../lib/postgres/conninfo.ts'
 
-const plain: Target = {
+const plain: Conninfo = {
   host: 'db.example',
   port: 5432,
   user: 'app',
@@ -24,7 +24,7 @@ const plain: Target = {
 
 const read = (url: string) => readUrl(url, 'DATABASE_URL', 'osuser')
 
-function targetOf(reading: Reading): Target {
+function targetOf(reading: Reading): Conninfo {
   if ('faults' in reading) assert.fail(reading.faults.join('\n'))
   return reading.target
 }
@@ -35,7 +35,7 @@ function faultsOf(reading: Reading): string {
 }
 
 /** What each URL means, where it differs from postgres://app:secret@db.example/shop. */
-const accepted: [title: string, url: string, different: Partial<Target>][] = [
+const accepted: [title: string, url: string, different: Partial<Conninfo>][] = [
   ['fills in the defaults of libpq', 'postgres://app:secret@db.example/shop', {}],
   ['takes postgresql:// as well', 'postgresql://app:secret@db.example/shop', {}],
   ['takes a port', 'postgres://app:secret@db.example:6543/shop', { port: 6543 }],
@@ -320,7 +320,7 @@ test('readVariables() names each variable that is wrong', () => {
   ])
 })
 
-const masked: [different: Partial<Target>, url: string][] = [
+const masked: [different: Partial<Conninfo>, url: string][] = [
   [{}, 'postgres://app:***@db.example:5432/shop'],
   [{ password: '' }, 'postgres://app@db.example:5432/shop'],
   [{ host: '::1' }, 'postgres://app:***@[::1]:5432/shop'],

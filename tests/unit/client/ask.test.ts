@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { askServer, type Finding } from '../../../lib/client/client.ts'
+import { askServer, type Finding } from '../../../lib/client/ask.ts'
 
 /** No test waits this long: what it asks answers, or fails, by itself. */
 const patienceMs = 60_000

@@ -1,7 +1,7 @@
 // The order of a stop: say no, wait to be believed, finish, let go.
 
+import { codeOf } from '../error.ts'
 import type { Log } from '../monitor/log.ts'
-import { codeOf } from '../postgres/failure.ts'
 
 /** What a stop does, in this order. */
 export interface StopSteps {
@@ -13,7 +13,7 @@ export interface StopSteps {
   closeDatabase(): Promise<void>
 }
 
-export interface LifecycleOptions {
+export interface ShutdownOptions {
   readonly steps: StopSteps
   /** How long the port goes on accepting, milliseconds: a balancer must have asked, and been told no, by then. */
   readonly drainMs: number
@@ -39,13 +39,13 @@ const signalNumbers = { SIGINT: 2, SIGTERM: 15 } as const
  * Makes the handler of stop signals. The first one runs the steps and exits 0, or 1 when they fail or take
  * too long; a second one exits at once with 128 + its number.
  */
-export function createLifecycle({
+export function createShutdown({
   steps,
   drainMs,
   now,
   exit,
   log,
-}: LifecycleOptions): (signal: StopSignal) => void {
+}: ShutdownOptions): (signal: StopSignal) => void {
   let first: { readonly signal: StopSignal; readonly at: number } | undefined
 
   return signal => {
