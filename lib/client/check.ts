@@ -1,4 +1,6 @@
 // Runs the check command: asks once or until it is healthy, prints what it found, gives the exit code.
+import type { CheckCommand } from '../config/command.ts'
+import { type ClientConfig, urlOf } from '../config/config.ts'
 import { askServer } from './ask.ts'
 import { pluginResultOf } from './nagios.ts'
 import { createProgress, waitForHealthy } from './wait.ts'
@@ -44,4 +46,40 @@ export async function runCheck(options: CheckOptions): Promise<number> {
     const found = await askServer(url, forMs)
     return { ...found, elapsedMs: now() - beganAt }
   }
+}
+
+/** What `check` needs of the process. */
+export interface Terminal {
+  readonly now: () => number
+  print(text: string): void
+  /** Width of the terminal; undefined if there is none. */
+  readonly columns: number | undefined
+}
+
+/** Runs the check command. Resolves with the exit code. */
+export function check(
+  command: CheckCommand,
+  client: ClientConfig,
+  { now, print, columns }: Terminal,
+): Promise<number> {
+  return runCheck({
+    ...command,
+    url: command.url ?? ownUrl(client),
+    timeoutMs: command.timeoutMs ?? defaultTimeoutMs(client),
+    slowMs: client.slowMs,
+    now,
+    write: print,
+    columns,
+  })
+}
+
+/** Longer than the server's deadline, so that its answer arrives before we give up. Milliseconds. */
+export function defaultTimeoutMs({ timeoutMs }: Pick<ClientConfig, 'timeoutMs'>): number {
+  return Math.max(5_000, timeoutMs + 1_000)
+}
+
+/** The server in the same container: it has the same HOST and PORT. */
+function ownUrl({ host, port }: ClientConfig): URL {
+  const everywhere = host === undefined || host === '0.0.0.0' || host === '::'
+  return new URL(urlOf(everywhere ? '127.0.0.1' : host, port))
 }

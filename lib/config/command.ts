@@ -2,17 +2,17 @@
 import { parseArgs } from 'node:util'
 import { UsageError } from '../error.ts'
 
-export type Command =
-  | { readonly name: 'serve' | 'help' | 'version' | 'check-config' }
-  | {
-      readonly name: 'check'
-      readonly url: URL | undefined
-      /** Undefined: somewhat longer than the server's own deadline. */
-      readonly timeoutMs: number | undefined
-      /** Undefined: ask once. */
-      readonly waitMs: number | undefined
-      readonly output: 'line' | 'nagios' | 'none'
-    }
+export type Command = { readonly name: 'serve' | 'help' | 'version' | 'check-config' } | CheckCommand
+
+export interface CheckCommand {
+  readonly name: 'check'
+  readonly url: URL | undefined
+  /** Undefined: somewhat longer than the server's own deadline. */
+  readonly timeoutMs: number | undefined
+  /** Undefined: ask once. */
+  readonly waitMs: number | undefined
+  readonly output: 'line' | 'nagios' | 'none'
+}
 
 export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
        pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1

@@ -2,16 +2,13 @@
 import { isIP } from 'node:net'
 import { ConfigError } from '../error.ts'
 import {
-  type Conninfo,
+  type CertifiedConninfo,
   type Environment,
   maskedUrlOf,
   type Reading,
   readUrl,
   readVariables,
 } from '../postgres/conninfo.ts'
-
-/** A target, and the root certificate it names: its text, not its path. */
-export type CertifiedConninfo = Conninfo & { readonly rootCert: string | undefined }
 
 /** Everything an operator can set, checked. Durations are milliseconds. */
 export interface Config {
@@ -171,6 +168,17 @@ export function readClientConfig(env: Environment): ClientConfig {
   const found = readRows({ host, port, timeoutMs, slowMs }, env, faults)
   if (faults.length > 0) throw new ConfigError(faults)
   return found
+}
+
+/** What --check-config prints: what was understood, without the password. */
+export function describeConfig({ database, leftOut }: Config): string {
+  const rest = leftOut.length > 0 ? `Left out of the database URL: ${leftOut.join(', ')}\n` : ''
+  return `The settings are right: ${database}\n${rest}`
+}
+
+/** Where /health is, on a host (a name or an address; IPv6 without brackets). */
+export function urlOf(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/health`
 }
 
 /** The part of `--help` that lists the settings. */

@@ -1,156 +1,155 @@
-// Turns "ask the database" into a verdict in bounded time, shared by all who arrived before it began.
+// Runs one check at a time, shared by the requests that arrived before it started.
+import { atDeadline, type Now } from './deadline.ts'
+import type { Phase } from './phase.ts'
+import { shutdownVerdict, type Verdict } from './verdict.ts'
 
-/** What the probe needs; the clock is an argument, so that only monotonic time decides. */
-export interface ProbeOptions<Verdict> {
-  /** Runs one check. Settles by `until` (milliseconds of `now`), give or take the event loop; never throws. */
-  readonly ask: (until: number) => Promise<Verdict>
-  /** What requests are told whose own time is up while `ask` is still at work for later ones: called once for them all. */
-  readonly expired: () => Verdict
-  /** Monotonic milliseconds. */
-  readonly now: () => number
-  /** Every request has its answer this many milliseconds after it came. */
+/** Receives the verdict, and how long the request waited before its check started (milliseconds). */
+export type Answer = (verdict: Verdict, waitMs: number) => void
+
+/** Receives an error of our own, for which there is no verdict. */
+export type Fail = (error: unknown) => void
+
+/** Answers one request: calls either function exactly once. Neither may throw. */
+export type Check = (answer: Answer, fail: Fail) => void
+
+export interface ProbeOptions {
+  /** Runs one check. Settles by `until` (milliseconds on the clock of `now`). */
+  readonly runCheck: (until: number) => Promise<Verdict>
+  /** Gives the verdict for requests that reach their deadline while a check is running. Called at most once per check. */
+  readonly timedOut: () => Verdict
+  readonly phase: () => Phase
+  readonly now: Now
+  /** Every request is answered within this many milliseconds. */
   readonly timeoutMs: number
 }
 
-/** Takes a verdict, and how much of the request's time went by before its check began (milliseconds). */
-export type Answer<Verdict> = (verdict: Verdict, waitMs: number) => void
-
-export interface Probe<Verdict> {
+export interface Probe {
   /**
-   * Calls `answer` once, with the verdict of a check that began after this call, within `timeoutMs`; or `fail`,
-   * when `ask` rejects. Neither may throw. Concurrent calls share: one check runs, one is next, and a call joins
-   * the next, never the running one. Callbacks, as a promise and its await for each request cost more
+   * Answers within `timeoutMs` with the verdict of a check that started after this call; fails if `runCheck` rejects.
+   *
+   * At most one check runs and one is pending. A request joins the pending one, never the running one: that may have
+   * queried the database before the request arrived. These are callbacks because a promise per request costs more
    * (docs/performance.md).
    */
-  check(answer: Answer<Verdict>, fail: (fault: unknown) => void): void
-  /** Answers everyone who waits, and everyone who comes later, with `verdict`; asks no more. */
-  stop(verdict: Verdict): void
+  readonly check: Check
+  /** Answers all waiting requests: the server is shutting down. Call it when the phase `serving` is over. */
+  stop(): void
 }
 
-interface Waiter<Verdict> {
+interface Request {
   readonly arrivedAt: number
   readonly deadline: number
-  readonly answer: Answer<Verdict>
-  readonly fail: (fault: unknown) => void
+  readonly answer: Answer
+  readonly fail: Fail
   answered: boolean
 }
 
-interface Running<Verdict> {
-  readonly waiters: readonly Waiter<Verdict>[]
-  readonly beganAt: number
-  /** Told to the first whose time was up. */
-  expired: { readonly verdict: Verdict } | undefined
+interface RunningCheck {
+  readonly requests: readonly Request[]
+  readonly startedAt: number
+  /** Shared by all requests that time out during this check. */
+  timedOut?: Verdict
 }
 
-/** An answer is still to be written when the time is up: it is decided this much earlier (milliseconds). */
-const reserveMs = 5
-/** The check itself ends this much before that: its own verdict knows more than `expired` (milliseconds). */
-const headStartMs = 2
+/** Decide 5 ms before the deadline, so that there is time to write the response. */
+const writeReserveMs = 5
+/** Let the check itself time out 2 ms before that: its verdict is more specific than `timedOut`. */
+const checkMarginMs = 2
 
-/** Makes a probe; it is idle, without a timer, whenever nobody waits. */
-export function createProbe<Verdict>({
-  ask,
-  expired,
-  now,
-  timeoutMs,
-}: ProbeOptions<Verdict>): Probe<Verdict> {
-  /** The check that runs, if one does, and for whom; and who has come since. Both stand in order of arrival. */
-  let running: Running<Verdict> | undefined
-  let next: Waiter<Verdict>[] = []
-  /** Set whenever somebody waits: for whoever's time is up first. */
-  let timer: NodeJS.Timeout | undefined
-  let stopped: { readonly verdict: Verdict } | undefined
+/** Makes a probe. When no request is waiting, it holds no timer and does nothing. */
+export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: ProbeOptions): Probe {
+  // Both lists are in order of arrival, and so in order of deadlines.
+  let running: RunningCheck | undefined
+  let pending: Request[] = []
+  /** Set while a request is waiting: for the earliest deadline. */
+  let cancelTimer: (() => void) | undefined
 
   return { check, stop }
 
-  function check(answer: Answer<Verdict>, fail: (fault: unknown) => void) {
-    if (stopped) return answer(stopped.verdict, 0)
+  function check(answer: Answer, fail: Fail) {
+    if (phase() !== 'serving') return answer(shutdownVerdict, 0)
     const arrivedAt = now()
-    const deadline = arrivedAt + timeoutMs - reserveMs
-    next.push({ arrivedAt, deadline, answer, fail, answered: false })
-    if (!running) begin()
-    else if (timer === undefined) watch()
+    const deadline = arrivedAt + timeoutMs - writeReserveMs
+    pending.push({ arrivedAt, deadline, answer, fail, answered: false })
+    if (!running) start()
+    else if (cancelTimer === undefined) watch()
   }
 
-  /** Everyone who has come until now gets this check; whoever comes from now on gets the one after it. */
-  function begin() {
-    const waiters = next
-    const last = waiters.at(-1)
+  /** Starts the check of all requests that have arrived by now. A request that arrives later gets the next check. */
+  function start() {
+    const requests = pending
+    const last = requests.at(-1)
     if (!last) return
-    const beganAt = now()
-    running = { waiters, beganAt, expired: undefined }
-    next = []
+    const check: RunningCheck = { requests, startedAt: now() }
+    running = check
+    pending = []
     watch()
-    // The check may take as long as its last request can wait. All of these came before whoever joins the
-    // next check, so this one is over before any of those runs out of time: the next always gets its turn.
-    ask(last.deadline - headStartMs).then(
-      verdict => {
-        end()
-        tell(waiters, verdict, beganAt)
-      },
-      fault => {
-        end()
-        settle(waiters, waiter => waiter.fail(fault))
-      },
+    // The check may take as long as its last request can wait. Requests that join the next check arrived later still, so
+    // this one ends before any of them times out, and the next check always gets its turn.
+    runCheck(last.deadline - checkMarginMs).then(
+      verdict => end(check, request => request.answer(verdict, check.startedAt - request.arrivedAt)),
+      error => end(check, request => request.fail(error)),
     )
   }
 
-  /** The next statement is on its way while the answers of the last are written: 3 to 7 % more of them with 64 clients. */
-  function end() {
+  /**
+   * Answers first, then starts the next check. The driver sends a query in a later turn of the event loop, so the
+   * query would not leave any sooner if it were started first.
+   */
+  function end({ requests }: RunningCheck, answer: (request: Request) => void) {
+    answerAll(requests, answer)
     running = undefined
     unwatch()
-    begin()
-  }
-
-  function tell(waiters: readonly Waiter<Verdict>[], verdict: Verdict, beganAt: number) {
-    settle(waiters, waiter => waiter.answer(verdict, beganAt - waiter.arrivedAt))
-  }
-
-  /** Those whose time was up before have had their answer. */
-  function settle(waiters: readonly Waiter<Verdict>[], how: (waiter: Waiter<Verdict>) => void) {
-    for (const waiter of waiters) {
-      if (waiter.answered) continue
-      waiter.answered = true
-      how(waiter)
-    }
+    start()
   }
 
   function watch() {
-    const first = running?.waiters.find(isWaiting) ?? next[0]
-    if (!first) return
-    // When the event loop was stalled, a verdict may lie in the socket's buffer: it is read before this says no.
-    timer = setTimeout(() => setImmediate(expire), Math.max(0, Math.ceil(first.deadline - now())))
+    const first = running?.requests.find(isWaiting) ?? pending[0]
+    if (first) cancelTimer = atDeadline(first.deadline, now, timeOut)
   }
 
   function unwatch() {
-    clearTimeout(timer)
-    timer = undefined
+    cancelTimer?.()
+    cancelTimer = undefined
   }
 
-  function expire() {
+  /** Answers all requests that are past their deadline, of the running check and of the pending one. */
+  function timeOut() {
     const time = now()
-    const isDue = (waiter: Waiter<Verdict>) => isWaiting(waiter) && waiter.deadline <= time
-    const [late, lateNext] = [running?.waiters.filter(isDue) ?? [], next.filter(isDue)]
-    if (running && late.length + lateNext.length > 0) {
-      running.expired ??= { verdict: expired() }
-      const { verdict } = running.expired
-      tell(late, verdict, running.beganAt)
-      tell(lateNext, verdict, time)
-      next = next.filter(isWaiting)
+    const isOverdue = (request: Request) => isWaiting(request) && request.deadline <= time
+    if (running && [...running.requests, ...pending].some(isOverdue)) {
+      running.timedOut ??= timedOut()
+      tell(running.timedOut, isOverdue)
     }
     unwatch()
     watch()
   }
 
-  function stop(verdict: Verdict) {
-    stopped = { verdict }
+  function stop() {
     unwatch()
-    if (running) tell(running.waiters, verdict, running.beganAt)
-    tell(next, verdict, now())
-    next = []
+    tell(shutdownVerdict, isWaiting)
+  }
+
+  /** Answers the requests that `which` selects without waiting for the check any longer. */
+  function tell(verdict: Verdict, which: (request: Request) => boolean) {
+    const time = now()
+    const startedAt = running?.startedAt ?? time
+    answerAll(running?.requests.filter(which) ?? [], request =>
+      request.answer(verdict, startedAt - request.arrivedAt),
+    )
+    answerAll(pending.filter(which), request => request.answer(verdict, time - request.arrivedAt))
+    pending = pending.filter(isWaiting)
   }
 }
 
-function isWaiting(waiter: { readonly answered: boolean }): boolean {
-  return !waiter.answered
+/** Answers each request that has had no answer yet. */
+function answerAll(requests: readonly Request[], answer: (request: Request) => void) {
+  for (const request of requests.filter(isWaiting)) {
+    request.answered = true
+    answer(request)
+  }
+}
+
+function isWaiting({ answered }: Request): boolean {
+  return !answered
 }

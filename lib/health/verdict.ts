@@ -1,8 +1,8 @@
 // Owns the words for what a check found: the verdict, its reasons and their sentences.
 
 /**
- * Why a check failed, and the sentence the caller reads. A closed list: the raw error carries hosts, users,
- * databases, in one case the password, so it goes no further than the log.
+ * Why a check failed, and the sentence that a client reads. The list is closed, because the raw error may hold hosts,
+ * users, databases and in one case the password. The raw error goes to the log only.
  */
 export const sentences = {
   pool_exhausted: 'connection pool exhausted',
@@ -20,38 +20,46 @@ export const sentences = {
   unknown: 'database error',
 } as const
 
-/** The name of a failure, as logs and metrics spell it. */
+/** The name of a failure in logs and metrics. */
 export type Reason = keyof typeof sentences
 
-/** What the sentence of each reason covers, for people. */
+/** What each sentence covers, for people. */
 export const meanings: Readonly<Record<Reason, string>> = {
-  pool_exhausted: 'server, role or PgBouncer has no connection to give',
-  unreachable: 'refused, no route, unknown name, missing socket',
-  connect_timeout: 'nobody answered while it was connecting',
-  connection_lost: 'the connection broke, or what answers is no PostgreSQL',
-  starting_up: 'it starts or recovers, and takes no sessions yet',
-  shutting_down: 'it stops',
-  auth_failed: 'password, role, pg_hba.conf or the right to connect',
-  no_database: 'no such database, or one that takes no sessions',
-  tls: 'certificate, name, or no TLS where it is required',
-  timeout: 'the statement did not end in time',
+  pool_exhausted: 'the server, the role or a pooler has no free connection',
+  unreachable: 'connection refused, no route, unknown host name or missing socket',
+  connect_timeout: 'no answer while connecting',
+  connection_lost: 'the connection broke, or the peer is not PostgreSQL',
+  starting_up: 'PostgreSQL is starting or recovering and does not accept connections yet',
+  shutting_down: 'PostgreSQL is stopping',
+  auth_failed: 'wrong password or role, rejected by pg_hba.conf, or no CONNECT privilege',
+  no_database: 'the database does not exist or does not accept connections',
+  tls: 'invalid certificate, wrong name, or TLS is required but not offered',
+  timeout: 'the query did not finish in time',
   bad_result: 'SELECT 1 did not return 1',
-  stopping: 'this program stops',
-  unknown: 'anything else: look into the log',
+  stopping: 'pg-health is stopping',
+  unknown: 'anything else: see the log',
 }
 
-/** What one check found. Durations are milliseconds with decimals. */
+/** What a request is told about the database. Durations are milliseconds with decimals. */
 export interface Verdict {
   readonly result: 'healthy' | Reason
-  /** From the check's begin until a new session stood, what a silent one was given included; absent when one was ready. */
+  /**
+   * What led to it: a check that ended; a request that reached its deadline while its check was still running; or our
+   * own shutdown. Only a check has durations.
+   */
+  readonly by: 'check' | 'deadline' | 'shutdown'
+  /** Time until a new session was ready, including time lost on a silent one. Absent if a session was already open. */
   readonly connectMs?: number
-  /** From when the last statement was put, and nothing else was left to do, to its end; absent when none was put. */
+  /** Time from sending SELECT 1 to its result. Absent if it was never sent. */
   readonly queryMs?: number
-  /** The raw failure, for the log alone. */
+  /** The raw failure, for the log only. */
   readonly error?: unknown
 }
 
-/** Milliseconds that the check took; undefined of what requests are told whose time is up while it goes on. */
-export function checkMsOf({ connectMs, queryMs }: Verdict): number | undefined {
-  return connectMs === undefined && queryMs === undefined ? undefined : (connectMs ?? 0) + (queryMs ?? 0)
+/** What requests are told from the moment the server starts to shut down. */
+export const shutdownVerdict: Verdict = { result: 'stopping', by: 'shutdown' }
+
+/** How long the check took, in milliseconds. Undefined if no check ended with this verdict. */
+export function checkMsOf({ by, connectMs = 0, queryMs = 0 }: Verdict): number | undefined {
+  return by === 'check' ? connectMs + queryMs : undefined
 }

@@ -48,8 +48,8 @@ const contract: ReadonlyMap<string, Route> = new Map([
   ['/livez', { kind: 'alive', path: '/livez' }],
 ])
 
-/** Every path that a request can be counted under. */
-export function pathsOf(pages: Pages): string[] {
+/** Every path that a request can be counted under, given the paths of the pages. */
+export function pathsOf(pages: Iterable<string>): string[] {
   const paths = [...contract.values()].map(route => route.path)
-  return [...new Set([...paths, ...pages.keys(), 'other'])]
+  return [...new Set([...paths, ...pages, 'other'])]
 }

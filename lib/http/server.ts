@@ -2,20 +2,21 @@
 
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, ListenOptions } from 'node:net'
+import type { Phase } from '../health/phase.ts'
+import type { Check } from '../health/probe.ts'
 import { alive, internalError, methodNotAllowed, notFound, type Reply } from '../health/reply.ts'
 import type { Verdict } from '../health/verdict.ts'
-import { createConnections } from './connections.ts'
+import type { Connections } from './connections.ts'
 import { allowed, type Pages, type Route, routeOf } from './route.ts'
 
 export interface HttpOptions {
-  /** Runs a check for a request; `fail` is for a fault of ours. */
-  readonly check: (answer: (verdict: Verdict, waitMs: number) => void, fail: (fault: unknown) => void) => void
+  readonly check: Check
+  readonly phase: () => Phase
   readonly replies: Readonly<Record<Verdict['result'], Reply>>
   readonly pages: Pages
   /** Monotonic milliseconds. */
   readonly now: () => number
-  /** At most this many; then whoever has been silent longest is let go, and not who comes. */
-  readonly maxConnections: number
+  readonly connections: Connections
   /** Told of every answer, after it is sent. */
   readonly onAnswer: (path: string, status: number, totalMs: number) => void
   /** Told of a fault of ours, after which the caller gets a 500. */
@@ -27,21 +28,15 @@ export interface HttpOptions {
 export interface Http {
   /** Starts listening; resolves with the address, or nothing for a Unix socket; rejects with the system's error. */
   listen(options: ListenOptions | { readonly fd: number }): Promise<AddressInfo | undefined>
-  /** From now on /health answers "stopping" without a check, and every answer closes its connection. */
-  refuse(): void
   /** Stops listening, gives what is in flight `graceMs`, then cuts what is left; resolves when all is closed. */
   close(graceMs: number): Promise<void>
-  /** How many requests wait for their answer. */
-  inFlight(): number
 }
 
 /** Makes the server; it does not listen yet. */
 export function createHttp(options: HttpOptions): Http {
-  const { check, replies, now, maxConnections, onAnswer, onError, onAcceptError } = options
+  const { check, phase, replies, now, connections, onAnswer, onError, onAcceptError } = options
   const pages = new Map([...options.pages].map(([path, render]) => [path, oncePerTurn(render)]))
-  let refusing = false
   let shared: { readonly verdict?: Verdict; readonly timing: string } = { timing: '' }
-  const connections = createConnections(maxConnections)
   const server = createServer(hardening, (request, response) => {
     const arrivedAt = now()
     if (connections.isFlood(request.socket, response)) return void request.socket.destroy()
@@ -59,23 +54,16 @@ export function createHttp(options: HttpOptions): Http {
   server.on('connection', connections.admit)
   return {
     listen: listening => listen(server, listening, onAcceptError),
-    refuse,
     close: graceMs => close(server, graceMs),
-    inFlight: connections.inFlight,
-  }
-
-  function refuse() {
-    refusing = true
   }
 
   function handle(exchange: Exchange) {
     const { request, response, route } = exchange
-    if (refusing || hasBody(request)) response.shouldKeepAlive = false
+    if (phase() !== 'serving' || hasBody(request)) response.shouldKeepAlive = false
     if (route.kind === 'alive') send(exchange, alive)
     else if (route.kind === 'page') send(exchange, route.render())
     else if (route.kind === 'not_found') send(exchange, notFound)
     else if (route.kind === 'method_not_allowed') send(exchange, methodNotAllowed)
-    else if (refusing) send(exchange, replies.stopping)
     else checkAndSend(exchange)
   }
 
@@ -93,8 +81,8 @@ export function createHttp(options: HttpOptions): Http {
   }
 
   function sendVerdict(exchange: Exchange, verdict: Verdict, waitMs: number) {
-    // The stop may have begun while the check ran.
-    if (refusing) exchange.response.shouldKeepAlive = false
+    // The shutdown may have started while the check ran.
+    if (phase() !== 'serving') exchange.response.shouldKeepAlive = false
     if (verdict !== shared.verdict) shared = { verdict, timing: timingOf(verdict) }
     send(exchange, replies[verdict.result], `wait;dur=${decimals(waitMs, 10)}, ${shared.timing}`)
   }

@@ -23,6 +23,9 @@ export interface Conninfo {
   readonly rootCertSetting: string
 }
 
+/** A Conninfo, and the text of the root certificate that it names. */
+export type CertifiedConninfo = Conninfo & { readonly rootCert: string | undefined }
+
 /**
  * What came of reading: a target, and the names of URL parameters that were left out; or every fault at once. A
  * fault is a sentence that names the setting and repeats no value: any may be, or hold, the password.

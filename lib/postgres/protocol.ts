@@ -1,54 +1,50 @@
-// Reads all that the server says, first: what must be stopped, what SELECT 1 was answered.
+// Parses every message from the server before the driver sees it, and rejects the dangerous ones.
 //
-// postgres.js 3.4.9 believes its peer. Measured, each with a few bytes: a COPY response (the greeting of a
-// MariaDB can look like one) ends the process, a row description without a terminator or a SCRAM iteration
-// count of 2,000,000,000 stops the event loop for ever, a length of 2 GiB or a flood of messages fills memory,
-// a row that nobody asked for answers the statement that comes after it.
+// postgres.js 3.4.9 trusts its peer. Measured, each with a few bytes: a COPY response (MariaDB's greeting can look like
+// one) ends the process; a RowDescription without a terminator or 2,000,000,000 SCRAM iterations block the event loop
+// for ever; a length of 2 GiB or a flood of messages fills memory; an unrequested row answers the next query.
 import { codedError } from '../error.ts'
 
 export interface ProtocolGuard {
-  /** Call it for every statement: the last answer is forgotten, one more may come. */
-  expectAnswer(): void
-  /** Reads what came from the server; says what is wrong with it, or undefined. */
+  /** Allows the server to answer one more query. Call it before each query. */
+  expectResult(): void
+  /** Reads what came from the server. Returns what is wrong with it, or undefined. */
   read(chunk: Buffer): Error | undefined
-  /** What the statement was answered, once the server is ready for the next. */
-  answer(): Outcome | undefined
-  /** The server's last words, if it ended the session with some. */
+  /** The FATAL error with which the server ended the session, if it sent one: the driver loses it. */
   fatal(): Error | undefined
 }
 
-/** An error, or whether it was one row with the integer 1. */
-export type Outcome = { readonly error: Error } | { readonly isOne: boolean }
-
-/** What a health check is answered has some hundred bytes, an error with its context a few thousand. */
+/** The answer to a health check has some hundred bytes; an error with its context a few thousand. */
 const maxMessageBytes = 16 * 1024
-/** Messages between two statements: a start-up has about 20. */
+/** Messages between two queries. A start-up has about 20. */
 const maxMessages = 1_000
-/** PostgreSQL's default is 4,096; the driver computes them in one go, 100,000 in about 50 ms. */
+/** PostgreSQL's default is 4,096. The driver computes them in one go: 100,000 take about 50 ms. */
 const maxScramIterations = 100_000
+/** A message starts with its type (1 byte) and its length (4 bytes), which counts itself but not the type. */
+const headerBytes = 5
 
-/** Makes the guard of one session, from its first message on. */
+/**
+ * Authentication, ParameterStatus, BackendKeyData, ReadyForQuery, RowDescription, DataRow, CommandComplete,
+ * ErrorResponse, NoticeResponse, NotificationResponse, NegotiateProtocolVersion. A server that is only asked SELECT 1
+ * sends no other.
+ */
+const knownTypes = 'RSKZTDCENAv'
+
+/** Makes the guard of one session. It must see every byte from the first message on. */
 export function createProtocolGuard(): ProtocolGuard {
   let rest: Buffer = Buffer.alloc(0)
   let messages = 0
-  // The start-up's own.
-  let answersExpected = 1
-  let lastWords: Error | undefined
-  let step = 0
-  let answer: Outcome | undefined
-  // Of the answer while it comes in: its messages' types in their order, what they say.
-  let shape = ''
-  let error: Error | undefined
-  let isInteger = false
-  let isOne = false
-  return { expectAnswer, read, answer: () => answer, fatal: () => lastWords }
+  // The start-up ends with a ReadyForQuery of its own.
+  let resultsExpected = 1
+  /** A RowDescription has come, and its CommandComplete has not. */
+  let inResult = false
+  let fatal: Error | undefined
+  const authentication = createAuthenticationGuard()
+  return { expectResult, read, fatal: () => fatal }
 
-  function expectAnswer() {
-    answersExpected += 1
+  function expectResult() {
+    resultsExpected += 1
     messages = 0
-    answer = undefined
-    shape = ''
-    error = undefined
   }
 
   function read(chunk: Buffer): Error | undefined {
@@ -56,94 +52,113 @@ export function createProtocolGuard(): ProtocolGuard {
     let at = 0
     while (at < bytes.length) {
       const type = String.fromCharCode(bytes[at] ?? 0)
-      // Before its length is there: what is no PostgreSQL shows in the first byte.
-      if (!knownTypes.includes(type)) return violation
-      if (bytes.length < at + 5) break
+      // Checked before the length has arrived: a peer that is not PostgreSQL shows in its first byte.
+      if (!knownTypes.includes(type)) return violation()
+      if (bytes.length < at + headerBytes) break
       const length = bytes.readUInt32BE(at + 1)
-      if (length < 4 || length > maxMessageBytes || messages === maxMessages) return violation
+      if (length < 4 || length > maxMessageBytes || messages === maxMessages) return violation()
       const end = at + 1 + length
       if (bytes.length < end) break
       messages += 1
-      const wrong = judge(type, bytes.subarray(at + 5, end))
-      if (wrong) return wrong
+      const fault = faultOf(type, bytes.subarray(at + headerBytes, end))
+      if (fault) return fault
       at = end
     }
     rest = bytes.subarray(at)
     return undefined
   }
 
-  function judge(type: string, body: Buffer): Error | undefined {
+  function faultOf(type: string, body: Buffer): Error | undefined {
+    if (type === 'R') return authentication.faultOf(body)
     if (type === 'E') {
-      const complaint = complaintOf(body)
-      error ??= complaint.error
-      if (complaint.isFatal) lastWords ??= complaint.error
+      const { isFatal, error } = readError(body)
+      if (isFatal) fatal ??= error
+      inResult = false
+      return undefined
     }
-    if (type === 'R') return judgeAuthentication(body)
-    if (type === 'T' && !isOneColumn(body)) return violation
-    if (type === 'D' && !isOneValue(body)) return violation
     if (!'TDCZ'.includes(type)) return undefined
-    if (answersExpected === 0) return violation
-    if (type === 'T') isInteger = body.readUInt32BE(body.length - 12) === integerType
-    if (type === 'D') isOne = body.equals(one)
-    if (type === 'Z') {
-      answersExpected -= 1
-      answer = error ? { error } : { isOne: shape === 'TDC' && isInteger && isOne }
-    } else shape += type
-    return undefined
+    return resultsExpected > 0 && isInOrder(type, body) ? undefined : violation()
   }
 
-  function judgeAuthentication(body: Buffer): Error | undefined {
-    if (body.length < 4) return violation
-    const before = step
-    step = body.readUInt32BE(0)
-    const shape = steps[step]
-    // GSSAPI and its like: a method that we do not have.
-    if (shape === undefined) return refusal
-    if (step === 10) return body.includes('SCRAM-SHA-256\0', 4) ? undefined : refusal
-    // Who lets us in without its signature may not know the password.
-    if (step === 0 && (before === 10 || before === 11)) return refusal
-    if (step > 10 && before !== step - 1) return violation
-    const found = shape.exec(body.toString('latin1', 4))
-    return found !== null && Number(found[1] ?? 0) <= maxScramIterations ? undefined : violation
+  /** A result is RowDescription, DataRows, CommandComplete; then comes another result, or ReadyForQuery. */
+  function isInOrder(type: string, body: Buffer): boolean {
+    if (type === 'D') return inResult && isOneValue(body)
+    if (type === 'T') {
+      if (inResult) return false
+      inResult = true
+      return isOneColumn(body)
+    }
+    if (type === 'C') {
+      inResult = false
+      return true
+    }
+    resultsExpected -= 1
+    return !inResult
   }
 }
 
-/** SQLSTATE for a protocol violation. */
-const violation = codedError('08P01')
-/** … and for an authentication that cannot be. */
-const refusal = codedError('28000')
+/** Checks the messages of a login against the login's own order. */
+function createAuthenticationGuard() {
+  let step = 0
+  return { faultOf }
+
+  function faultOf(body: Buffer): Error | undefined {
+    if (body.length < 4) return violation()
+    const before = step
+    step = body.readUInt32BE(0)
+    const shape = authenticationShapes[step]
+    // GSSAPI, SSPI and others: the driver does not have them.
+    if (shape === undefined) return refusal()
+    if (step === sasl) return body.includes('SCRAM-SHA-256\0', 4) ? undefined : refusal()
+    // A server that accepts us without sending its SCRAM signature may not know the password.
+    if (step === authenticationOk && (before === sasl || before === saslContinue)) return refusal()
+    if (step > sasl && before !== step - 1) return violation()
+    const found = shape.exec(body.toString('latin1', 4))
+    return found !== null && Number(found[1] ?? 0) <= maxScramIterations ? undefined : violation()
+  }
+}
+
+const authenticationOk = 0
+const sasl = 10
+const saslContinue = 11
 
 /**
- * Ok, clear text, MD5 with its salt, SASL and its two steps, the first of which names its iterations. What has
- * another shape escapes the driver as a rejection that nobody holds, or leaves it waiting.
+ * What follows the code of an Authentication message: nothing for Ok and cleartext, a salt for MD5, the mechanisms for
+ * SASL, the iterations for SASLContinue, the signature for SASLFinal. In another shape it escapes the driver as a
+ * rejection that nothing handles, or leaves the driver waiting.
  */
-const steps: Readonly<Record<number, RegExp>> = {
-  0: /^$/,
+const authenticationShapes: Readonly<Record<number, RegExp>> = {
+  [authenticationOk]: /^$/,
   3: /^$/,
   5: /^[\s\S]{4}$/,
-  10: /./,
-  11: /^r=[^,]+,s=[A-Za-z0-9+/]+=*,i=([1-9]\d{0,8})$/,
+  [sasl]: /./,
+  [saslContinue]: /^r=[^,]+,s=[A-Za-z0-9+/]+=*,i=([1-9]\d{0,8})$/,
   12: /^v=/,
 }
 
-/**
- * Authentication, ParameterStatus, BackendKeyData, ReadyForQuery, RowDescription, DataRow, CommandComplete,
- * ErrorResponse, NoticeResponse, NotificationResponse, NegotiateProtocolVersion: all that can come when all
- * that is asked is SELECT 1.
- */
-const knownTypes = 'RSKZTDCENAv'
-
-/** The driver looks for the NUL behind a column's name without looking at the end. */
-function isOneColumn(body: Buffer): boolean {
-  return body.length >= 2 && body.readUInt16BE(0) === 1 && body.indexOf(0, 2) === body.length - 19
+/** SQLSTATE protocol_violation. */
+function violation(): Error {
+  return codedError('08P01')
 }
 
-/** The number that PostgreSQL has for the type `integer`. */
-const integerType = 23
-/** The row of SELECT 1: one value, of one byte, "1". */
-const one = Buffer.from([0, 1, 0, 0, 0, 1, 0x31])
+/** SQLSTATE invalid_authorization_specification. */
+function refusal(): Error {
+  return codedError('28000')
+}
 
-/** NULL, whose length is -1, or as many bytes as it says; the driver takes what is there. */
+/** RowDescription ends, behind the column's name and its NUL: table 4, column 2, type 4, size 2, modifier 4, format 2. */
+const fixedColumnBytes = 18
+
+/** The driver searches for the NUL behind the column's name without looking at the end of the message. */
+function isOneColumn(body: Buffer): boolean {
+  return (
+    body.length >= 2 &&
+    body.readUInt16BE(0) === 1 &&
+    body.indexOf(0, 2) === body.length - fixedColumnBytes - 1
+  )
+}
+
+/** A DataRow is: count of values 2, length 4 (-1 for NULL), the value. The driver does not check the length. */
 function isOneValue(body: Buffer): boolean {
   if (body.length < 6 || body.readUInt16BE(0) !== 1) return false
   const length = body.readInt32BE(2)
@@ -151,7 +166,7 @@ function isOneValue(body: Buffer): boolean {
 }
 
 /** Fields, each a letter and a text that ends with NUL: V or S the severity, C the code, M the message. */
-function complaintOf(body: Buffer) {
+function readError(body: Buffer) {
   const fields = body.toString('utf8').split('\0')
   const field = (letter: string) => fields.find(text => text.startsWith(letter))?.slice(1)
   const severity = field('V') ?? field('S')

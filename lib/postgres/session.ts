@@ -1,159 +1,135 @@
-// One session with PostgreSQL: one `postgres()` on one socket of our own, thrown away as soon as it is odd.
+// One session with PostgreSQL: one `postgres()` on one socket of our own, dropped at the first failure.
 //
-// The driver logs in. From then on SELECT 1 is ours, 14 bytes, and its answer is read where it is judged anyway: by
-// the guard. Through the driver a statement takes twice the processor time, and leaves objects that V8 keeps until it
-// looks through the whole heap (docs/performance.md).
-//
-// Each rule in here answers a failure measured with postgres.js 3.4.9:
-// - `sql.end({timeout: 0})` only half-closes (1,000 expiries left 981 sockets): we keep the socket and destroy it.
-// - A server that closes politely during start-up makes the driver reconnect without delay or end (2,007
-//   connections in 3 s): the socket factory throws when it is called again, and `destroy` always has an error.
-// - `query.cancel()` wedges a connection that is still opening, or kills the process: never called.
-
+// Each rule answers a failure measured with postgres.js 3.4.9:
+// - `sql.end({timeout: 0})` only half-closes (1,000 timeouts left 981 sockets): we keep the socket and destroy it.
+// - If the server closes cleanly during start-up, the driver reconnects without delay and without end (2,007 connections
+//   in 3 s): the socket factory throws when it is called again, and `destroy` always has an error.
+// - `query.cancel()` blocks a connection that is still opening, or ends the process: it is never called.
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { codedError } from '../error.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
 import type { Conninfo } from './conninfo.ts'
-import { createProtocolGuard, type Outcome } from './protocol.ts'
+import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
 
 export interface Session {
-  /** Monotonic milliseconds: when the attempt began. */
+  /** When the attempt to connect started, on the monotonic clock (milliseconds). */
   readonly openedAt: number
-  /** Resolves once a statement of its own has gone through; rejects with the raw error of whatever failed. */
+  /** Resolves when the session has answered a first query; rejects with the raw error of what failed. */
   readonly ready: Promise<void>
-  /** False as soon as either side has closed. */
-  alive(): boolean
-  /** Sends SELECT 1; resolves with whether one row came back, the integer 1, or rejects with the raw error. */
+  /** False as soon as either side has closed the connection. */
+  isOpen(): boolean
+  /** Sends SELECT 1. Resolves with whether the result is one row with the integer 1; rejects with the raw error. */
   select(): Promise<boolean>
-  /** Ends it at once, in any state; what waits on it rejects with `error`. */
+  /** Ends the session immediately, in any state. A waiting `ready` or `select` rejects with `error`. */
   destroy(error: Error): void
-  /** Says goodbye (Terminate, so that the server logs no "unexpected EOF") and resolves when the server has closed. */
+  /**
+   * Waits for a running query, sends Terminate, so that the server does not log "unexpected EOF", and resolves when the
+   * server has closed the connection.
+   */
   end(): Promise<void>
 }
 
-/** A message of PostgreSQL's simple query protocol: no named statement, so it is safe behind transaction poolers. */
-const question = Buffer.from('Q\0\0\0\x0dSELECT 1\0')
-
-/** Begins a session; nothing is thrown, failures come through `ready`. */
-export function openSession(target: Conninfo, connectOptions: ConnectOptions, openedAt: number): Session {
-  const connecting = connect(target, connectOptions)
-  const sql = driverOf(target, connecting)
-  let socket: Socket | undefined
-  /** Who waits for an answer, be it the driver's or ours. */
-  let waiting: { resolve(isOne: boolean): void; reject(error: unknown): void } | undefined
-  let loggedIn = false
-  /** Settles with the last statement of ours. */
-  let asked: Promise<unknown> = Promise.resolve()
+/** Starts to open a session. Nothing is thrown: failures come through `ready`. */
+export function openSession(conninfo: Conninfo, options: ConnectOptions, openedAt: number): Session {
+  const connecting = connect(conninfo, options)
+  const sql = driverOf(conninfo, connecting)
   const guard = createProtocolGuard()
-  return { openedAt, ready: open(), alive, select, destroy: connecting.destroy, end }
+  let socket: Socket | undefined
+  let onClose: (error: unknown) => void = () => {}
+  return { openedAt, ready: open(), isOpen, select, destroy: connecting.destroy, end: () => sql.end() }
 
   async function open() {
     socket = await connecting.connected
-    guardSocket(socket)
-    // Ends what waits: a statement of ours, or the driver, which takes the socket a moment later and does not notice one
-    // that was closed by then.
-    socket.once('close', () =>
-      waiting?.reject(guard.fatal() ?? socket?.errored ?? codedError('CONNECTION_CLOSED')),
-    )
-    await logIn()
-    loggedIn = true
+    guardSocket(socket, guard)
+    // The driver takes the socket a moment later, and does not notice if it was closed by then.
+    socket.once('close', () => onClose(guard.fatal() ?? socket?.errored ?? codedError('CONNECTION_CLOSED')))
+    // The driver connects when it has a query. A check sends a query of its own after this one: it must not be healthy
+    // because of a query that was sent before its request arrived.
+    await select()
   }
 
-  /** The driver connects when it has a statement. A check puts its own: it takes no credit for one sent before it. */
-  function logIn() {
-    return new Promise((resolve, reject) => {
-      waiting = { resolve, reject }
-      guard.expectAnswer()
-      // `sql.unsafe` leaks 100 bytes a failure.
-      sql`SELECT 1`.simple().then(resolve, error => reject(guard.fatal() ?? error))
-    })
-  }
-
-  function alive() {
+  function isOpen() {
     return socket?.readyState === 'open'
   }
 
   function select(): Promise<boolean> {
-    const answered = new Promise<boolean>((resolve, reject) => {
-      if (!alive()) return reject(codedError('CONNECTION_CLOSED'))
-      waiting = { resolve, reject }
-      guard.expectAnswer()
-      socket?.write(question)
+    return new Promise((resolve, reject) => {
+      onClose = reject
+      guard.expectResult()
+      // One message without a named statement: safe behind transaction poolers. `sql.unsafe` leaks 100 bytes per failure.
+      // pgpool-II answers other queries from its cache (memory_cache_enabled), even while PostgreSQL is frozen (4.3).
+      sql`/*NO QUERY CACHE*/ SELECT 1`.simple().then(
+        rows => resolve(isOne(rows)),
+        error => reject(guard.fatal() ?? error),
+      )
     })
-    asked = answered
-    return answered
-  }
-
-  /** The driver does not know of a statement of ours. A pooler throws away the connection of a client that leaves amid one. */
-  async function end() {
-    await asked.catch(() => {})
-    if (alive()) await sql.end()
-  }
-
-  /** Has every chunk read by the guard first; what comes before the session stands goes on to the driver. */
-  function guardSocket(socket: Socket) {
-    // PostgreSQL does not speak first.
-    if (socket.readableLength > 0) socket.destroy(codedError('08P01'))
-    const push = socket.push
-    socket.push = (chunk, ...rest) => {
-      // Null is the end.
-      const wrong = chunk === null ? undefined : guard.read(chunk)
-      if (wrong !== undefined) {
-        socket.destroy(wrong)
-        return false
-      }
-      if (chunk === null || !loggedIn) return push.call(socket, chunk, ...rest)
-      settle(guard.answer())
-      return true
-    }
-  }
-
-  function settle(answer: Outcome | undefined) {
-    if (answer === undefined) return
-    if ('error' in answer) waiting?.reject(answer.error)
-    else waiting?.resolve(answer.isOne)
   }
 }
 
-/** The driver with every option given: what is left out it reads from PG… variables or fills with a pool's default. */
-function driverOf(target: Conninfo, connecting: Connecting): postgres.Sql {
+/** The OIDs of int8, int2 and int4. PostgreSQL answers int4; CockroachDB and Spanner's PostgreSQL interface int8. */
+const integerTypes = [20, 21, 23]
+
+/** Whether a result is one row with the integer 1. The driver gives int8 as text. Two results are an array without columns. */
+function isOne(rows: postgres.RowList<postgres.Row[]>): boolean {
+  const [column] = rows.columns ?? []
+  const [row, ...more] = rows
+  if (column === undefined || row === undefined || more.length > 0) return false
+  return integerTypes.includes(column.type) && String(row[column.name]) === '1'
+}
+
+/** Passes each chunk to the guard before anything else reads it. The `data` event is too late: the driver has it, too. */
+function guardSocket(socket: Socket, guard: ProtocolGuard) {
+  // PostgreSQL does not speak first.
+  if (socket.readableLength > 0) socket.destroy(codedError('08P01'))
+  const push = socket.push
+  socket.push = (chunk, ...rest) => {
+    // Null is the end of the stream.
+    const fault = chunk === null ? undefined : guard.read(chunk)
+    if (fault === undefined) return push.call(socket, chunk, ...rest)
+    socket.destroy(fault)
+    return false
+  }
+}
+
+/** The driver with every option given: it reads missing ones from PG… variables, or takes defaults made for a pool. */
+function driverOf(conninfo: Conninfo, connecting: Connecting): postgres.Sql {
   let taken = false
   const options = {
-    // Arrays: text would be searched for commas and colons, which breaks IPv6. Used in its error texts alone.
-    host: [target.host],
-    port: [target.port],
-    user: target.user,
-    database: target.database,
-    // A function, as an empty text would be replaced by PGPASSWORD. It must not throw: nobody holds its promise.
-    pass: () => target.password,
-    connection: { application_name: target.applicationName },
+    // Arrays, because the driver splits text at commas and colons, which breaks IPv6. It only uses them in error messages.
+    host: [conninfo.host],
+    port: [conninfo.port],
+    user: conninfo.user,
+    database: conninfo.database,
+    // A function, because the driver replaces an empty text by PGPASSWORD. It must not throw: nothing handles that rejection.
+    pass: () => conninfo.password,
+    connection: { application_name: conninfo.applicationName },
     socket(): Promise<Socket> {
       if (taken) throw codedError('CONNECTION_CLOSED')
       taken = true
       return connecting.connected
     },
-    // TLS and its mode are done by the time the driver gets the socket.
+    // The driver gets a socket on which TLS is already set up.
     ssl: false,
     sslnegotiation: null,
     max: 1,
     max_pipeline: 0,
     backoff: () => 0,
-    // 0 is "off" for all four: deadlines and ages are ours.
+    // 0 means off for these four: we keep the deadlines and ages.
     connect_timeout: 0,
     idle_timeout: 0,
     max_lifetime: 0,
     keep_alive: 0,
     prepare: false,
-    // Would send a query of its own, whose rejection nobody holds.
+    // It would send a query of its own, whose rejection nothing handles.
     fetch_types: false,
     debug: false,
     publications: '',
     target_session_attrs: undefined,
     no_subscribe: true,
-    // The default prints them to the console.
+    // The default prints notices to the console.
     onnotice() {},
   }
-  // The types of 3.4.9 do not know `socket`, `max_pipeline` and others that the code honours.
+  // The types of 3.4.9 lack `socket`, `max_pipeline` and others that the code honours.
   return postgres(options as unknown as postgres.Options<Record<string, never>>) as unknown as postgres.Sql
 }

@@ -5,8 +5,8 @@ import type { Log } from '../monitor/log.ts'
 
 /** What a stop does, in this order. */
 export interface StopSteps {
-  /** Say no at once: /health is 503 from here on, the port still accepts. */
-  refuse(): void
+  /** Report unhealthy from now on. The port stays open. */
+  drain(): void
   /** Stop listening, finish what is in flight within `graceMs`, cut the rest. */
   closeServer(graceMs: number): Promise<void>
   /** End the session with the database. */
@@ -61,7 +61,7 @@ export function createShutdown({
   }
 
   async function stop(signal: StopSignal, waitMs: number) {
-    steps.refuse()
+    steps.drain()
     log('info', 'stopping', `${signal}: unhealthy from now on, stop in ${waitMs} ms`, {
       signal,
       drainMs: waitMs,

@@ -1,5 +1,7 @@
 // Says of each recorded answer whether the four promises allowed it: a pure function, no clock and no I/O.
+
 import { type Reason, sentences } from '../../lib/health/verdict.ts'
+import { checkQuery } from '../support/proxy.ts'
 
 /** A stretch of time. All times are milliseconds of one clock. */
 export interface Interval {
@@ -159,7 +161,7 @@ function waitsOnLogin({ sentAt, answeredAt }: Exchange, recording: Recording): b
 function judgeStatements({ statements, connections }: Recording): Objection[] {
   const found: Objection[] = []
   for (const seen of statements) {
-    if (seen.text !== 'SELECT 1') found.push({ promise: 'said', because: 'not what a check asks', seen })
+    if (seen.text !== checkQuery) found.push({ promise: 'said', because: 'not what a check asks', seen })
   }
   const intervals = statements.map(seen => ({
     from: seen.beganAt,

@@ -97,7 +97,7 @@ const lies: [what: string, says: Said, scenario: Scenario][] = [
     'connection_lost',
     answering(message('T', Buffer.from([0, 1, ...Buffer.alloc(30, 0x61)]))),
   ],
-  ['a row that nobody described', 'bad_result', answering(value, done)],
+  ['a row without its description', 'connection_lost', answering(value, done)],
   ['an end without a beginning', 'bad_result', answering(done)],
   ['an error without a field', 'unknown', answering(message('E', Buffer.from('\0')), ready)],
   ['an error that is cut off', 'unknown', answering(message('E', Buffer.from('SERR')), ready)],

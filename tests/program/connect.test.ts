@@ -23,9 +23,9 @@ async function check(t: TestContext, url: string, root?: Certified): Promise<str
   assert.ok('target' in reading)
   const target = { ...reading.target, rootCert: root?.certificate }
   const limits = { timeoutMs: 2_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000 }
-  const database = createDatabase({ readConninfo: () => target, ...limits, now })
+  const database = createDatabase({ readConninfo: () => target, phase: () => 'serving', ...limits, now })
   t.after(() => database.close())
-  const { result, error } = await database.ask(now() + 2_000)
+  const { result, error } = await database.check(now() + 2_000)
   return result === 'healthy' ? 'healthy' : `${result} ${codeOf(error)}`
 }
 
@@ -186,10 +186,10 @@ describe('the answer to SSLRequest', () => {
     assert.ok('target' in reading)
     const target = { ...reading.target, rootCert: undefined }
     const limits = { timeoutMs: 300, connectTimeoutMs: 300, sessionMaxAgeMs: 60_000 }
-    const database = createDatabase({ readConninfo: () => target, ...limits, now })
+    const database = createDatabase({ readConninfo: () => target, phase: () => 'serving', ...limits, now })
     t.after(() => database.close())
-    assert.equal((await database.ask(now() + 5_000)).result, 'connect_timeout')
-    const asked = database.ask(now() + 5_000)
+    assert.equal((await database.check(now() + 5_000)).result, 'connect_timeout')
+    const asked = database.check(now() + 5_000)
     setTimeout(() => database.reset(codedError('CONNECTION_DESTROYED')), 200)
     assert.equal((await asked).result, 'connection_lost')
   })

@@ -11,7 +11,7 @@ import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase, type DatabaseOptions } from '../../lib/postgres/database.ts'
 import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from '../support/peer.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
-import { openProxy } from '../support/proxy.ts'
+import { checkQuery, openProxy } from '../support/proxy.ts'
 
 const hba = `local all all trust
 host all guest 127.0.0.1/32 scram-sha-256
@@ -39,14 +39,19 @@ function openDatabase(t: TestContext, url: string, options: Partial<DatabaseOpti
   if ('faults' in reading) throw new Error(reading.faults.join())
   const target = { ...reading.target, rootCert: undefined }
   const defaults = { timeoutMs: 1_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, now }
-  const database = createDatabase({ readConninfo: () => target, ...defaults, ...options })
+  const database = createDatabase({
+    readConninfo: () => target,
+    phase: () => 'serving',
+    ...defaults,
+    ...options,
+  })
   t.after(() => database.close())
   return {
     database,
     /** One check with `ms` to answer. */
     async ask(ms = 1_000): Promise<Verdict & { readonly tookMs: number }> {
       const beganAt = now()
-      const verdict = await database.ask(beganAt + ms)
+      const verdict = await database.check(beganAt + ms)
       return { ...verdict, tookMs: now() - beganAt }
     },
   }
@@ -83,7 +88,7 @@ async function waitUntil(condition: () => Promise<boolean>) {
   while (!(await condition())) await new Promise(setImmediate)
 }
 
-describe('database.ask() on a session', () => {
+describe('database.check() on a session', () => {
   test('the first check opens it, warms it with a statement, and puts one of its own', async t => {
     const { ask, proxy } = await openBehindProxy(t)
     const { result, connectMs, queryMs } = await ask()
@@ -91,7 +96,7 @@ describe('database.ask() on a session', () => {
     assert.ok(connectMs !== undefined && queryMs !== undefined)
     assert.deepEqual(
       proxy.statements.map(({ text }) => text),
-      ['SELECT 1', 'SELECT 1'],
+      [checkQuery, checkQuery],
     )
   })
 
@@ -161,7 +166,7 @@ describe('database.ask() on a session', () => {
   test('leaves no named statement and asks for no types: SELECT 1 is all the server sees', async t => {
     const { ask, proxy } = await openBehindProxy(t)
     for (let check = 0; check < 5; check += 1) await ask()
-    assert.deepEqual(new Set(proxy.statements.map(({ text }) => text)), new Set(['SELECT 1']))
+    assert.deepEqual(new Set(proxy.statements.map(({ text }) => text)), new Set([checkQuery]))
     assert.equal(proxy.statements.length, 6)
   })
 
@@ -228,7 +233,7 @@ describe('database.ask() on a session', () => {
   })
 })
 
-describe('database.ask() in time', () => {
+describe('database.check() in time', () => {
   test('a database that went silent gives connect_timeout at the deadline', async t => {
     const { ask, proxy } = await openBehindProxy(t)
     await ask()
@@ -265,10 +270,12 @@ describe('database.ask() in time', () => {
     assert.equal(proxy.connections.length, 2)
   })
 
-  test('an answer that already lies in the socket buffer when a stalled event loop wakes is no timeout', async t => {
+  test('a result in the socket buffer beats the deadline after a blocked event loop', async t => {
     const { ask } = openDatabase(t, server.url)
     await ask()
     const asked = ask(400)
+    // The driver sends the query in the next turn.
+    for (let turn = 0; turn < 2; turn += 1) await new Promise(setImmediate)
     const stalledUntil = now() + 600
     while (now() < stalledUntil);
     const { result, connectMs } = await asked
@@ -284,7 +291,7 @@ describe('database.ask() in time', () => {
     assert.equal(peer.connections, 4)
   })
 
-  test('expiries leave no socket and no timer', async t => {
+  test('timeouts leave no socket and no timer', async t => {
     const firstOnly = { startup: welcome, statement: (index: number) => (index === 0 ? row('1') : silence) }
     const { ask, database } = await openAtPeer(t, firstOnly)
     const resources = () =>
@@ -292,12 +299,12 @@ describe('database.ask() in time', () => {
     const before = resources()
     for (let check = 0; check < 20; check += 1) assert.equal((await ask(110)).result, 'timeout')
     await database.close()
+    // Fewer is right, too: a timer of an earlier test may have ended meanwhile.
     await waitUntil(async () => resources().length <= before.length)
-    assert.deepEqual(resources(), before)
   })
 })
 
-describe('database.ask() names what is wrong', () => {
+describe('database.check() names what is wrong', () => {
   const as = (user: string) => server.url.replace('postgres@', `${user}@`)
 
   before(() =>

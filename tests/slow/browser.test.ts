@@ -46,12 +46,13 @@ const scenes: Record<string, (stage: Stage) => void> = {
 function hour(stage: Stage, checks: number) {
   for (let check = 0; check < checks; check += 1) {
     const queryMs = 0.8 + ((check * 7_919) % 100) / 150 + (check % 97 === 60 ? 70 : 0)
-    stage.check(5_000, { result: 'healthy', queryMs })
+    stage.check(5_000, { by: 'check', result: 'healthy', queryMs })
   }
 }
 
 function fail(stage: Stage, checks: number, result: Reason) {
-  for (let check = 0; check < checks; check += 1) stage.check(5_000, { result, connectMs: 1_993 })
+  for (let check = 0; check < checks; check += 1)
+    stage.check(5_000, { result, by: 'check', connectMs: 1_993 })
 }
 
 interface Look {
@@ -179,7 +180,7 @@ describe('in Chromium', () => {
     assert.equal(await page.evaluate('document.activeElement.tagName'), 'BUTTON')
     assert.ok(page.url().endsWith('/'))
 
-    stage.next({ result: 'auth_failed' } as Verdict)
+    stage.next({ by: 'deadline', result: 'auth_failed' } as Verdict)
     await page.keyboard.press('Enter')
     await titled(page, '✗ Unhealthy')
     assert.match((await page.textContent('output')) ?? '', /^503: database authentication failed, \d+ ms$/)
@@ -202,7 +203,7 @@ describe('in Chromium', () => {
       page.evaluate<string[]>(
         "[...document.querySelectorAll('body *')].filter(each => !each.known).map(each => each.closest('[id]')?.id)",
       )
-    stage.check(1_000, { result: 'healthy', queryMs: 1 })
+    stage.check(1_000, { by: 'check', result: 'healthy', queryMs: 1 })
     await refresh(page)
     assert.match((await page.textContent('#facts')) ?? '', /0\.0\ss ago, the check took 1\.0\sms/)
     const changed = new Set(await strangers())
@@ -251,7 +252,7 @@ describe('in Chromium', () => {
     const browser = await openBrowser(t)
     if (!browser) return
     const stage = await openStage(t)
-    stage.check(60_000, { result: 'healthy', queryMs: 1 })
+    stage.check(60_000, { by: 'check', result: 'healthy', queryMs: 1 })
     const { page } = await openPage(browser, stage.url)
     const time = page.locator('#since time')
     assert.match((await time.textContent()) ?? '', /7:01:00.AM/)

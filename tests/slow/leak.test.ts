@@ -113,15 +113,22 @@ function createAsker(url: string, limits: Limits) {
   let leaptMs = 0
   const now = () => performance.now() + leaptMs
   const readConninfo = () => target
-  const database = createDatabase({ readConninfo, timeoutMs, connectTimeoutMs, sessionMaxAgeMs, now })
+  const database = createDatabase({
+    readConninfo,
+    phase: () => 'serving',
+    timeoutMs,
+    connectTimeoutMs,
+    sessionMaxAgeMs,
+    now,
+  })
   return { database, ask }
 
   async function ask(): Promise<Verdict['result'][]> {
     leaptMs += leapMs
-    const { result } = await database.ask(now() + timeoutMs)
+    const { result } = await database.check(now() + timeoutMs)
     if (impatientMs === undefined) return [result]
     leaptMs += leapMs
-    return [result, (await database.ask(now() + impatientMs)).result]
+    return [result, (await database.check(now() + impatientMs)).result]
   }
 }
 

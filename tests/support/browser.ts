@@ -7,6 +7,7 @@ import type { TestContext } from 'node:test'
 import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { repliesOf } from '../../lib/health/reply.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
+import { createConnections } from '../../lib/http/connections.ts'
 import { createHttp } from '../../lib/http/server.ts'
 import { createHistory } from '../../lib/monitor/history.ts'
 import { pagesOf } from '../../lib/page/page.ts'
@@ -80,7 +81,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
   const clock = { ms: 0 }
   const history = createHistory({ now: () => clock.ms, date: () => new Date(noon.getTime() + clock.ms) })
   const requests: string[] = []
-  let verdict: Verdict = { result: 'healthy', queryMs: 0.9 }
+  let verdict: Verdict = { by: 'check', result: 'healthy', queryMs: 0.9 }
   const http = createHttp({
     check: answer => {
       history.observe(verdict)
@@ -89,7 +90,8 @@ export async function openStage(t: TestContext): Promise<Stage> {
     replies: repliesOf(503),
     pages: new Map(pagesOf({ ...history, version: '0.1.0' })),
     now: () => performance.now(),
-    maxConnections: 100,
+    connections: createConnections(100),
+    phase: () => 'serving',
     onAnswer: path => requests.push(path),
     onError: error => {
       throw error

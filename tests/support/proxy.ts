@@ -4,6 +4,9 @@ import net, { type Socket } from 'node:net'
 import { findPort } from './postgres.ts'
 
 /** What crossed the proxy, on the clock of `performance.now()`. */
+/** The text of the query that every check sends. */
+export const checkQuery = '/*NO QUERY CACHE*/ SELECT 1'
+
 export interface Statement {
   readonly connection: number
   readonly text: string

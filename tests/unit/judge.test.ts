@@ -14,6 +14,7 @@ import {
   type SeenStatement,
 } from '../chaos/judge.ts'
 import { createSchedule } from '../chaos/schedule.ts'
+import { checkQuery } from '../support/proxy.ts'
 
 /** An honest recording: one connection, warmed, and one exchange from 1,000 to 1,010 with its statement inside. */
 const honest: Recording = {
@@ -31,7 +32,7 @@ function exchange(sentAt: number, answeredAt: number, answer: string, path = '/h
 }
 
 function statement(beganAt: number, endedAt: number | undefined, connection = 0): SeenStatement {
-  return { text: 'SELECT 1', beganAt, endedAt, answered: endedAt !== undefined, connection }
+  return { text: checkQuery, beganAt, endedAt, answered: endedAt !== undefined, connection }
 }
 
 function connection(openedAt: number, closedAt?: number): SeenConnection {

@@ -1,49 +1,61 @@
-// Fresh, one at a time, in time: the promises of a check.
+// The promises of a check: fresh, one at a time, in time.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
 import { type TestContext, test } from 'node:test'
+import type { Phase } from '../../../lib/health/phase.ts'
 import { createProbe, type Probe } from '../../../lib/health/probe.ts'
+import type { Verdict } from '../../../lib/health/verdict.ts'
 
 const timeoutMs = 1_000
-/** An answer must still be written when the time is up, so it is decided before. */
+/** There must be time to write the response, so a request is decided before its deadline. */
 const decidedMs = 995
-/** The check ends before that, so that its own verdict comes first. */
-const askedMs = 993
+/** The check itself times out before that, so that its own verdict comes first. */
+const checkMs = 993
 
-interface Ask {
+interface RunningCheck {
   readonly until: number
-  answer(verdict: string): void
+  end(name: string): void
 }
 
-const neverCalled = (fault: unknown) => assert.fail(String(fault))
+/** A verdict that the test can tell from others. */
+const verdictOf = (name: string): Verdict => ({ result: 'healthy', by: 'check', error: name })
+const nameOf = ({ error, by }: Verdict) => (by === 'shutdown' ? 'shutdown' : String(error))
+const timedOut = () => verdictOf('timed out')
+const neverFails = (error: unknown) => assert.fail(String(error))
+const now = () => performance.now()
 
-/** A probe whose clock and whose asks the test holds in its hand. */
+/** A probe whose clock and whose checks the test controls. */
 function stage(t: TestContext) {
   t.mock.timers.enable({ apis: ['setTimeout', 'setImmediate'] })
   let time = 10_000.25
-  const begun = time
-  const asks: Ask[] = []
+  const startedAt = time
+  const checks: RunningCheck[] = []
   const answers: Record<string, { verdict: string; waitMs: number; atMs: number }> = {}
-  let expiries = 0
-  const probe = createProbe<string>({
-    ask: until => new Promise(answer => asks.push({ until: until - begun, answer })),
-    expired() {
-      expiries += 1
-      return 'expired'
+  let timeouts = 0
+  let phase: Phase = 'serving'
+  const probe = createProbe({
+    runCheck: until =>
+      new Promise(resolve =>
+        checks.push({ until: until - startedAt, end: name => resolve(verdictOf(name)) }),
+      ),
+    timedOut() {
+      timeouts += 1
+      return timedOut()
     },
+    phase: () => phase,
     now: () => time,
     timeoutMs,
   })
-  return { probe, asks, answers, expiries: () => expiries, request, advance, answer }
+  return { checks, answers, timeouts: () => timeouts, request, advance, end, shutDown }
 
   function request(name: string) {
     probe.check((verdict, waitMs) => {
-      answers[name] = { verdict, waitMs, atMs: time - begun }
-    }, neverCalled)
+      answers[name] = { verdict: nameOf(verdict), waitMs, atMs: time - startedAt }
+    }, neverFails)
   }
 
-  /** Lets milliseconds go by, one by one. */
+  /** Advances the clock, one millisecond at a time. */
   async function advance(ms: number) {
     for (let passed = 0; passed < ms; passed += 1) {
       time += 1
@@ -53,114 +65,138 @@ function stage(t: TestContext) {
     }
   }
 
-  async function answer(index: number, verdict: string) {
-    asks[index]?.answer(verdict)
+  async function end(index: number, name: string) {
+    checks[index]?.end(name)
     await settle()
+  }
+
+  function shutDown() {
+    phase = 'draining'
+    probe.stop()
   }
 }
 
-function verdictOf(probe: Probe<string>): Promise<string> {
-  return new Promise((resolve, reject) => probe.check(resolve, reject))
+function answerOf(probe: Probe): Promise<string> {
+  return new Promise((resolve, reject) => probe.check(verdict => resolve(nameOf(verdict)), reject))
 }
 
-/** Until every promise that is settled has told everyone. */
+/** Lets every promise that is settled call its callbacks. */
 async function settle() {
   for (let turn = 0; turn < 10; turn += 1) await Promise.resolve()
 }
 
-test('check() begins at once when nothing runs, and gives the verdict with the wait: none', async t => {
-  const { asks, answers, request, advance, answer } = stage(t)
+test('check() starts immediately when no check runs, and answers with its verdict', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
   request('a')
-  assert.equal(asks.length, 1)
+  assert.equal(checks.length, 1)
   await advance(7)
-  await answer(0, 'healthy')
+  await end(0, 'healthy')
   assert.deepEqual(answers, { a: { verdict: 'healthy', waitMs: 0, atMs: 7 } })
 })
 
-test('check() joins the next check and never the running one: an answer is fresh', async t => {
-  const { asks, answers, request, advance, answer } = stage(t)
+test('check() joins the next check and never the running one, so a verdict is fresh', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
   request('a')
   await advance(3)
   request('b')
   await advance(4)
-  await answer(0, 'old')
+  await end(0, 'old')
   assert.deepEqual(Object.keys(answers), ['a'])
-  assert.equal(asks.length, 2)
+  assert.equal(checks.length, 2)
   await advance(2)
-  await answer(1, 'fresh')
+  await end(1, 'fresh')
   assert.deepEqual(answers['b'], { verdict: 'fresh', waitMs: 4, atMs: 9 })
 })
 
-test('check() asks again before it tells the last answers: the statement is on its way meanwhile', async () => {
+test('check() answers the requests of a check before it starts the next one', async () => {
   const order: string[] = []
-  const probe = createProbe<string>({
-    ask: async () => String(order.push('asked')),
-    expired: () => 'expired',
+  const probe = createProbe({
+    runCheck: async () => {
+      order.push('check')
+      return verdictOf('healthy')
+    },
+    timedOut,
+    phase: () => 'serving',
     now: () => 0,
     timeoutMs,
   })
-  probe.check(() => order.push('told'), neverCalled)
-  await new Promise(resolve => probe.check(resolve, neverCalled))
-  assert.deepEqual(order, ['asked', 'asked', 'told'])
+  probe.check(() => order.push('answer'), neverFails)
+  await answerOf(probe)
+  assert.deepEqual(order, ['check', 'answer', 'check'])
 })
 
-test('check() tells each how long it waited for its own check, also while the next one has others', async t => {
-  const { answers, request, advance, answer } = stage(t)
+test('check() gives a request that arrives while answers are written the next check', async () => {
+  const order: string[] = []
+  const probe = createProbe({
+    runCheck: async () => verdictOf(`check ${order.push('check')}`),
+    timedOut,
+    phase: () => 'serving',
+    now: () => 0,
+    timeoutMs,
+  })
+  const later = await new Promise<string>(resolve =>
+    probe.check(() => probe.check(verdict => resolve(nameOf(verdict)), neverFails), neverFails),
+  )
+  assert.equal(later, 'check 2')
+})
+
+test('check() reports how long each request waited for its own check', async t => {
+  const { answers, request, advance, end } = stage(t)
   request('a')
   await advance(3)
   request('b')
   await advance(4)
-  await answer(0, 'first')
+  await end(0, 'first')
   await advance(2)
   request('c')
-  await answer(1, 'second')
-  await answer(2, 'third')
+  await end(1, 'second')
+  await end(2, 'third')
   assert.deepEqual(
     Object.values(answers).map(({ waitMs }) => waitMs),
     [0, 4, 0],
   )
 })
 
-test('check() asks one at a time: a hundred concurrent requests cost two asks', async t => {
-  const { asks, answers, request, answer } = stage(t)
+test('check() runs one check at a time: a hundred concurrent requests cost two', async t => {
+  const { checks, answers, request, end } = stage(t)
   for (let name = 0; name < 100; name += 1) request(`${name}`)
-  assert.equal(asks.length, 1)
-  await answer(0, 'first')
-  assert.equal(asks.length, 2)
-  await answer(1, 'second')
-  assert.equal(asks.length, 2)
+  assert.equal(checks.length, 1)
+  await end(0, 'first')
+  assert.equal(checks.length, 2)
+  await end(1, 'second')
+  assert.equal(checks.length, 2)
   const verdicts = Object.values(answers).map(({ verdict }) => verdict)
   assert.deepEqual(verdicts, ['first', ...Array(99).fill('second')])
 })
 
-test("check() gives a check the time of its last request, and each request its own deadline's answer", async t => {
-  const { asks, answers, request, advance, answer } = stage(t)
+test("check() gives a check its last request's deadline, and answers each request by its own", async t => {
+  const { checks, answers, request, advance, end } = stage(t)
   request('running')
   await advance(10)
   request('b')
   await advance(10)
   request('c')
   await advance(10)
-  await answer(0, 'first')
-  assert.equal(asks[0]?.until, askedMs)
-  assert.equal(asks[1]?.until, 20 + askedMs)
+  await end(0, 'first')
+  assert.equal(checks[0]?.until, checkMs)
+  assert.equal(checks[1]?.until, 20 + checkMs)
   await advance(10 + decidedMs - 30 - 1)
   assert.deepEqual(Object.keys(answers), ['running'])
   await advance(1)
-  assert.deepEqual(answers['b'], { verdict: 'expired', waitMs: 20, atMs: 10 + decidedMs })
+  assert.deepEqual(answers['b'], { verdict: 'timed out', waitMs: 20, atMs: 10 + decidedMs })
   assert.deepEqual(Object.keys(answers), ['running', 'b'])
   await advance(9)
-  await answer(1, 'late, but in time for one')
+  await end(1, 'late, but in time for one')
   assert.deepEqual(answers['c'], { verdict: 'late, but in time for one', waitMs: 10, atMs: 1014 })
-  assert.equal(answers['b']?.verdict, 'expired')
+  assert.equal(answers['b']?.verdict, 'timed out')
 })
 
-test('check() asks for one verdict for all whose time is up while a check goes on, be it theirs or the next', async t => {
-  const { answers, expiries, request, advance, answer } = stage(t)
+test('check() gives the same verdict to every request that times out during a check', async t => {
+  const { answers, timeouts, request, advance, end } = stage(t)
   request('running')
   await advance(10)
   request('b')
-  await answer(0, 'first')
+  await end(0, 'first')
   for (const name of ['c', 'd']) {
     await advance(10)
     request(name)
@@ -168,137 +204,139 @@ test('check() asks for one verdict for all whose time is up while a check goes o
   await advance(decidedMs)
   assert.deepEqual(
     Object.values(answers).map(({ verdict }) => verdict),
-    ['first', 'expired', 'expired', 'expired'],
+    ['first', 'timed out', 'timed out', 'timed out'],
   )
-  assert.equal(expiries(), 1)
-  await answer(1, 'late')
+  assert.equal(timeouts(), 1)
+  await end(1, 'late')
   request('e')
   await advance(decidedMs)
-  assert.equal(answers['e']?.verdict, 'expired')
-  assert.equal(expiries(), 2, 'the next check has its own')
+  assert.equal(answers['e']?.verdict, 'timed out')
+  assert.equal(timeouts(), 2, 'the next check has its own')
 })
 
-test('check() answers in time, and those that come later too, when an ask never settles', async t => {
-  const { asks, answers, request, advance } = stage(t)
+test('check() answers every request in time when a check never ends', async t => {
+  const { checks, answers, request, advance } = stage(t)
   request('a')
   await advance(400)
   request('b')
   await advance(400)
   request('c')
   await advance(800)
-  // Whoever comes when nobody is left waiting has a deadline, too.
+  // A request that arrives when no other is waiting has a deadline, too.
   await advance(400)
   request('d')
   await advance(decidedMs)
   const at = Object.fromEntries(Object.entries(answers).map(([name, { atMs }]) => [name, atMs]))
   assert.deepEqual(at, { a: 995, b: 1395, c: 1795, d: 2995 })
-  assert.ok(Object.values(answers).every(({ verdict }) => verdict === 'expired'))
-  assert.equal(asks.length, 1)
+  assert.ok(Object.values(answers).every(({ verdict }) => verdict === 'timed out'))
+  assert.equal(checks.length, 1)
 })
 
-test('check() asks anew after an ask that settled too late, and nobody who waits now gets that verdict', async t => {
-  const { asks, answers, request, advance, answer } = stage(t)
+test('check() gives the verdict of a check that ended too late to no request', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
   request('a')
   await advance(2_000)
   request('b')
-  await answer(0, 'stale')
-  assert.equal(asks.length, 2)
-  await answer(1, 'fresh')
-  assert.equal(answers['a']?.verdict, 'expired')
+  await end(0, 'stale')
+  assert.equal(checks.length, 2)
+  await end(1, 'fresh')
+  assert.equal(answers['a']?.verdict, 'timed out')
   assert.equal(answers['b']?.verdict, 'fresh')
 })
 
-test('check() does not begin a check for those alone who have been answered already', async t => {
-  const { asks, answers, request, advance, answer } = stage(t)
+test('check() starts no check for requests that have all timed out', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
   request('a')
   request('b')
   await advance(2_000)
-  await answer(0, 'late')
+  await end(0, 'late')
   assert.deepEqual(Object.keys(answers), ['a', 'b'])
-  assert.equal(asks.length, 1)
+  assert.equal(checks.length, 1)
 })
 
-test('check() lets a verdict that lies in the socket when a stalled event loop wakes beat the deadline', async t => {
+test('check() prefers a result in the socket buffer to the deadline after a blocked event loop', async t => {
   const [ours, theirs] = await connectedPair(t)
-  const probe = createProbe<string>({
-    ask: async () => String(await once(ours, 'data')),
-    expired: () => 'expired',
-    now: () => performance.now(),
+  const probe = createProbe({
+    runCheck: async () => verdictOf(String(await once(ours, 'data'))),
+    timedOut,
+    phase: () => 'serving',
+    now,
     timeoutMs: 30,
   })
-  const answer = verdictOf(probe)
+  const answer = answerOf(probe)
   theirs.write('healthy')
-  const until = performance.now() + 60
-  while (performance.now() < until);
+  const until = now() + 60
+  while (now() < until);
   assert.equal(await answer, 'healthy')
 })
 
-test('check() rejects as its check does, and the next check is none the worse', async () => {
-  const results = [Promise.reject(new Error('ours')), Promise.resolve('healthy')]
-  const ask = () => results.shift() as Promise<string>
-  const probe = createProbe({ ask, expired: () => 'expired', now: () => performance.now(), timeoutMs })
-  await assert.rejects(verdictOf(probe), { message: 'ours' })
-  assert.equal(await verdictOf(probe), 'healthy')
+test('check() fails if its check rejects, and the next check runs as usual', async () => {
+  const results = [Promise.reject(new Error('ours')), Promise.resolve(verdictOf('healthy'))]
+  const runCheck = () => results.shift() as Promise<Verdict>
+  const probe = createProbe({ runCheck, timedOut, phase: () => 'serving', now, timeoutMs })
+  await assert.rejects(answerOf(probe), { message: 'ours' })
+  assert.equal(await answerOf(probe), 'healthy')
 })
 
-test('stop() answers all who wait and all who come, and asks no more', async t => {
-  const { probe, asks, answers, request, advance, answer } = stage(t)
+test('stop() answers all waiting and all later requests, and starts no further check', async t => {
+  const { checks, answers, request, advance, end, shutDown } = stage(t)
   request('running')
   await advance(5)
-  request('next')
-  probe.stop('stopping')
-  request('late')
-  await advance(1)
-  assert.deepEqual(answers['running'], { verdict: 'stopping', waitMs: 0, atMs: 5 })
-  assert.deepEqual(answers['next'], { verdict: 'stopping', waitMs: 0, atMs: 5 })
-  assert.deepEqual(answers['late'], { verdict: 'stopping', waitMs: 0, atMs: 5 })
-  await answer(0, 'too late')
+  request('pending')
+  shutDown()
   request('later')
+  await advance(1)
+  for (const name of ['running', 'pending', 'later']) {
+    assert.deepEqual(answers[name], { verdict: 'shutdown', waitMs: 0, atMs: 5 }, name)
+  }
+  await end(0, 'too late')
+  request('last')
   await settle()
-  assert.equal(asks.length, 1)
-  assert.equal(answers['running']?.verdict, 'stopping')
-  assert.equal(answers['later']?.verdict, 'stopping')
+  assert.equal(checks.length, 1)
+  assert.equal(answers['running']?.verdict, 'shutdown')
+  assert.equal(answers['last']?.verdict, 'shutdown')
 })
 
-test('createProbe() keeps a timer while somebody waits, and none when nobody does', async () => {
-  const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+
+test('createProbe() keeps one timer while requests wait, and none when no request waits', async () => {
   const idle = timers()
-  const asks: ((verdict: string) => void)[] = []
-  const probe = createProbe<string>({
-    ask: () => new Promise(answer => asks.push(answer)),
-    expired: () => 'expired',
-    now: () => performance.now(),
+  const checks: ((verdict: Verdict) => void)[] = []
+  let phase: Phase = 'serving'
+  const probe = createProbe({
+    runCheck: () => new Promise(resolve => checks.push(resolve)),
+    timedOut,
+    phase: () => phase,
+    now,
     timeoutMs: 60_000,
   })
   const waiting: Promise<string>[] = []
   assert.equal(timers(), idle, 'made')
 
-  waiting.push(verdictOf(probe), verdictOf(probe), verdictOf(probe))
+  waiting.push(answerOf(probe), answerOf(probe), answerOf(probe))
   assert.equal(timers(), idle + 1, 'three wait')
-  asks[0]?.('healthy')
+  checks[0]?.(verdictOf('healthy'))
   await waiting[0]
+  await settle()
   assert.equal(timers(), idle + 1, 'two wait')
-  asks[1]?.('healthy')
+  checks[1]?.(verdictOf('healthy'))
   await Promise.all(waiting)
+  await settle()
   assert.equal(timers(), idle, 'all are answered')
 
-  waiting.push(verdictOf(probe), verdictOf(probe))
+  waiting.push(answerOf(probe), answerOf(probe))
   assert.equal(timers(), idle + 1, 'two wait again')
-  probe.stop('stopping')
+  phase = 'draining'
+  probe.stop()
   await Promise.all(waiting)
   assert.equal(timers(), idle, 'stopped')
 })
 
-test('createProbe() keeps no timer for an ask that never settles, once all are answered', async () => {
-  const timers = () => process.getActiveResourcesInfo().filter(name => name === 'Timeout').length
+test('createProbe() keeps no timer for a check that never ends, once all requests are answered', async () => {
   const idle = timers()
-  const probe: Probe<string> = createProbe<string>({
-    ask: () => new Promise(() => {}),
-    expired: () => 'expired',
-    now: () => performance.now(),
-    timeoutMs: 10,
-  })
-  assert.deepEqual(await Promise.all([verdictOf(probe), verdictOf(probe)]), ['expired', 'expired'])
+  const runCheck = () => new Promise<Verdict>(() => {})
+  const probe = createProbe({ runCheck, timedOut, phase: () => 'serving', now, timeoutMs: 10 })
+  assert.deepEqual(await Promise.all([answerOf(probe), answerOf(probe)]), ['timed out', 'timed out'])
   assert.equal(timers(), idle)
 })
 

@@ -99,7 +99,7 @@ test('routeOf() counts every request under one of the few paths of pathsOf(), wh
   assert.equal(pathOf('PUT', 'http://h/readyz'), '/readyz')
   assert.equal(pathOf('GET', '/metrics'), '/metrics')
   assert.equal(pathOf('GET', '/constructor'), 'other')
-  assert.deepEqual(pathsOf(pages), ['/health', '/readyz', '/livez', '/metrics', 'other'])
+  assert.deepEqual(pathsOf(pages.keys()), ['/health', '/readyz', '/livez', '/metrics', 'other'])
 })
 
 test('routeOf() knows no page that it is not given', () => {

@@ -7,8 +7,10 @@ import type { Server } from 'node:http'
 import net from 'node:net'
 import { describe, type TestContext, test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { createLife } from '../../../lib/health/phase.ts'
 import { repliesOf } from '../../../lib/health/reply.ts'
-import { sentences, type Verdict } from '../../../lib/health/verdict.ts'
+import { sentences, shutdownVerdict, type Verdict } from '../../../lib/health/verdict.ts'
+import { createConnections } from '../../../lib/http/connections.ts'
 import { createHttp, type HttpOptions } from '../../../lib/http/server.ts'
 
 /** A check as the tests of this file write it. */
@@ -24,7 +26,7 @@ const now = () => performance.now()
 const answering =
   (verdict: Verdict): Check =>
   async () => ({ verdict, waitMs: 0 })
-const isHealthy = answering({ result: 'healthy', queryMs: 1 })
+const isHealthy = answering({ by: 'check', result: 'healthy', queryMs: 1 })
 const neverCalled: Check = () => assert.fail('the check was called')
 
 // ---- The table of the contract ----
@@ -39,13 +41,13 @@ interface Row {
 const contract: Row[] = [
   ...['/health', '/health/', '/readyz', '/health?x=/y', 'http://h/health'].map(target => ({
     target,
-    verdict: { result: 'healthy' } as const,
+    verdict: { by: 'check', result: 'healthy' } as const,
     status: 200,
     body: '{"status": "healthy","database": "connected"}',
   })),
   ...Object.entries(sentences).map(([reason, sentence]) => ({
     target: '/health',
-    verdict: { result: reason as Verdict['result'] },
+    verdict: { by: 'check', result: reason as Verdict['result'] } as const,
     status: 503,
     body: `{"status": "unhealthy","error": "${sentence}"}`,
   })),
@@ -92,29 +94,38 @@ describe('createHttp()', { concurrency: true }, () => {
   })
 
   test('createHttp() answers unhealthy with the status it is given', async t => {
-    const { ask } = await serve(t, { check: answering({ result: 'timeout' }), replies: repliesOf(200) })
+    const { ask } = await serve(t, {
+      check: answering({ by: 'deadline', result: 'timeout' }),
+      replies: repliesOf(200),
+    })
     const reply = await ask('GET /health HTTP/1.0\r\n\r\n')
     assert.equal(reply.status, 200)
     assert.equal(reply.body, '{"status": "unhealthy","error": "health check timed out"}')
   })
 
   const timings: [Verdict, waitMs: number, passedMs: number, time: string, timing: string][] = [
-    [{ result: 'healthy', queryMs: 0.456 }, 0, 0.461, '0', 'wait;dur=0, query;dur=0.46, total;dur=0.5'],
     [
-      { result: 'healthy', connectMs: 7, queryMs: 1.999 },
+      { by: 'check', result: 'healthy', queryMs: 0.456 },
+      0,
+      0.461,
+      '0',
+      'wait;dur=0, query;dur=0.46, total;dur=0.5',
+    ],
+    [
+      { by: 'check', result: 'healthy', connectMs: 7, queryMs: 1.999 },
       3.5,
       12.5,
       '13',
       'wait;dur=3.5, connect;dur=7, query;dur=2, total;dur=12.5',
     ],
     [
-      { result: 'connect_timeout', connectMs: 1995 },
+      { by: 'check', result: 'connect_timeout', connectMs: 1995 },
       0,
       1995.2,
       '1995',
       'wait;dur=0, connect;dur=1995, total;dur=1995.2',
     ],
-    [{ result: 'timeout' }, 1995.004, 1995.006, '1995', 'wait;dur=1995, total;dur=1995'],
+    [{ by: 'deadline', result: 'timeout' }, 1995.004, 1995.006, '1995', 'wait;dur=1995, total;dur=1995'],
   ]
   for (const [verdict, waitMs, passedMs, time, timing] of timings) {
     test(`createHttp() says how long it took: x-process-time-ms ${time}, server-timing ${timing}`, async t => {
@@ -163,7 +174,7 @@ describe('createHttp()', { concurrency: true }, () => {
   test('createHttp() tells of each check its own times', async t => {
     const times = [1, 2]
     const check: Check = async () => ({
-      verdict: { result: 'healthy', queryMs: times.shift() ?? 0 },
+      verdict: { by: 'check', result: 'healthy', queryMs: times.shift() ?? 0 },
       waitMs: 0,
     })
     const { ask } = await serve(t, { check })
@@ -184,7 +195,7 @@ describe('createHttp()', { concurrency: true }, () => {
     await flood.closed
     assert.equal(flood.received(), '')
     assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
-    answer({ result: 'healthy' })
+    answer({ by: 'check', result: 'healthy' })
     for (let request = 0; request < 10; request += 1) assert.equal((await patient.reply()).status, 200)
     // Those are answered, and count no more.
     patient.socket.write(request.repeat(10))
@@ -211,7 +222,7 @@ describe('createHttp()', { concurrency: true }, () => {
     let checks = 0
     const check: Check = async () => {
       checks += 1
-      return { verdict: { result: checks === 1 ? 'timeout' : 'healthy' }, waitMs: 0 }
+      return { verdict: { by: 'check', result: checks === 1 ? 'timeout' : 'healthy' }, waitMs: 0 }
     }
     const { connect } = await serve(t, { check })
     const client = await connect()
@@ -237,7 +248,7 @@ describe('createHttp()', { concurrency: true }, () => {
       client.socket.end(`GET /health HTTP/${version}\r\nHost: h\r\n\r\n`)
       await called
       if (!client.far().readableEnded) await once(client.far(), 'end')
-      answer({ result: 'healthy' })
+      answer({ by: 'check', result: 'healthy' })
       assert.equal((await client.rest()).status, 200)
     })
   }
@@ -319,7 +330,7 @@ describe('createHttp()', { concurrency: true }, () => {
     await called
     client.socket.write('ZZ\r\n')
     await client.closed
-    answer({ result: 'healthy' })
+    answer({ by: 'check', result: 'healthy' })
     assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
     assert.deepEqual(faults, [])
   })
@@ -346,7 +357,7 @@ describe('createHttp()', { concurrency: true }, () => {
   })
 
   test('createHttp() lets go of whoever has been silent longest when there are too many, and not of who comes', async t => {
-    const { connect, ask } = await serve(t, { maxConnections: 3 })
+    const { connect, ask } = await serve(t, { connections: createConnections(3) })
     const [first, second, third] = [await connect(), await connect(), await connect()]
     first.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
     assert.equal((await first.reply()).status, 200)
@@ -364,13 +375,13 @@ describe('createHttp()', { concurrency: true }, () => {
 
   test('createHttp() lets nobody go who waits for an answer: when all wait, who comes is one too many', async t => {
     const { check, called, answer } = held()
-    const { connect } = await serve(t, { check, maxConnections: 1 })
+    const { connect } = await serve(t, { check, connections: createConnections(1) })
     const waiting = await connect()
     waiting.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
     await called
     const surplus = await connect()
     await surplus.closed
-    answer({ result: 'healthy' })
+    answer({ by: 'check', result: 'healthy' })
     assert.equal((await waiting.reply()).status, 200)
     const newcomer = await connect()
     await waiting.closed
@@ -380,17 +391,17 @@ describe('createHttp()', { concurrency: true }, () => {
 
   test('createHttp() says how many requests wait for their answer', async t => {
     const { check, called, answer } = held()
-    const { connect, http } = await serve(t, { check })
-    assert.equal(http.inFlight(), 0)
+    const { connect, connections } = await serve(t, { check })
+    assert.equal(connections.inFlight(), 0)
     const [gone, patient] = [await connect(), await connect()]
     gone.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
     await called
     await gone.reset()
     patient.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
-    while (http.inFlight() < 2) await nextTurn()
-    answer({ result: 'healthy' })
+    while (connections.inFlight() < 2) await nextTurn()
+    answer({ by: 'check', result: 'healthy' })
     assert.equal((await patient.reply()).status, 200)
-    assert.equal(http.inFlight(), 0)
+    assert.equal(connections.inFlight(), 0)
   })
 
   test('createHttp() tells of every answer its path, one of a closed list, its status and its time', async t => {
@@ -433,9 +444,9 @@ describe('createHttp()', { concurrency: true }, () => {
     const throwing = () => {
       throw new Error('ours')
     }
-    const { ask, faults, http } = await serve(t, { pages: new Map([['/page', throwing]]) })
+    const { ask, faults, connections } = await serve(t, { pages: new Map([['/page', throwing]]) })
     assert.equal((await ask('GET /page HTTP/1.1\r\nHost: h\r\n\r\n')).status, 500)
-    assert.deepEqual([faults.length, http.inFlight()], [1, 0])
+    assert.deepEqual([faults.length, connections.inFlight()], [1, 0])
     assert.equal((await ask('GET /health HTTP/1.0\r\n\r\n')).status, 200)
   })
 
@@ -445,7 +456,7 @@ describe('createHttp()', { concurrency: true }, () => {
   const throwing: Check = () => {
     throw new Error('ours')
   }
-  const strange = answering({ result: 'no such reason' as 'unknown' })
+  const strange = answering({ by: 'deadline', result: 'no such reason' as 'unknown' })
   for (const [name, fault] of Object.entries({
     rejects: rejecting,
     throws: throwing,
@@ -473,7 +484,7 @@ describe('createHttp()', { concurrency: true }, () => {
       client.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
       await called
       await client.reset()
-      if (outcome === 'answers') answer({ result: 'healthy' })
+      if (outcome === 'answers') answer({ by: 'check', result: 'healthy' })
       else fail(new Error('ours'))
       assert.equal((await ask('GET /livez HTTP/1.0\r\n\r\n')).status, 200)
       assert.equal(faults.length, outcome === 'answers' ? 0 : 1)
@@ -487,7 +498,8 @@ describe('createHttp()', { concurrency: true }, () => {
       replies: repliesOf(503),
       pages: new Map(),
       now,
-      maxConnections: 9,
+      connections: createConnections(9),
+      phase: () => 'serving',
       onAnswer() {},
       onError() {},
       onAcceptError() {},
@@ -507,14 +519,14 @@ describe('createHttp()', { concurrency: true }, () => {
 
   // ---- The stop ----
 
-  test('refuse() makes /health say "server is shutting down" without a check; /livez stays 200; all close', async t => {
-    const { http, connect } = await serve(t, { check: neverCalled })
+  test('createHttp() while draining closes every connection after its answer; /livez stays 200', async t => {
+    const { life, connect } = await serve(t, { check: answering(shutdownVerdict) })
     const clients = await Promise.all(
       ['GET /livez', 'GET /health', 'GET /readyz', 'OPTIONS /health', 'GET /nowhere', 'PUT /health'].map(
         async line => ({ line, ...(await connect()) }),
       ),
     )
-    http.refuse()
+    life.enter('draining')
     const stopping = '503 {"status": "unhealthy","error": "server is shutting down"}'
     const expected = [
       '200 {"status": "alive"}',
@@ -532,27 +544,27 @@ describe('createHttp()', { concurrency: true }, () => {
     }
   })
 
-  test('refuse() lets a check that runs give its verdict, and closes that connection, too', async t => {
+  test('createHttp() while draining sends the verdict of a running check, and closes that connection, too', async t => {
     const { check, called, answer } = held()
-    const { http, ask } = await serve(t, { check })
+    const { life, ask } = await serve(t, { check })
     const reply = ask('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
     await called
-    http.refuse()
-    answer({ result: 'healthy' })
+    life.enter('draining')
+    answer({ by: 'check', result: 'healthy' })
     assert.equal((await reply).status, 200)
     assert.equal((await reply).headers['connection'], 'close')
   })
 
   test('close() lets what is in flight finish within the grace, and takes nobody new', async t => {
     const { check, called, answer } = held()
-    const { http, ask, port } = await serve(t, { check })
+    const { http, life, ask, port } = await serve(t, { check })
     const reply = ask('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
     await called
-    http.refuse()
+    life.enter('draining')
     const closed = http.close(600_000)
     const refused = net.connect(port, '127.0.0.1')
     await assert.rejects(once(refused, 'connect'), { code: 'ECONNREFUSED' })
-    answer({ result: 'healthy' })
+    answer({ by: 'check', result: 'healthy' })
     assert.equal((await reply).body, '{"status": "healthy","database": "connected"}')
     await closed
   })
@@ -606,12 +618,15 @@ async function serve(
   { check = isHealthy, ...options }: Partial<Omit<HttpOptions, 'check'>> & { check?: Check } = {},
 ) {
   const faults: unknown[] = []
+  const life = createLife()
+  const { connections = createConnections(100) } = options
   const http = createHttp({
     check: callsBack(check),
     replies: repliesOf(503),
     pages: new Map(),
     now,
-    maxConnections: 100,
+    connections,
+    phase: life.phase,
     onAnswer() {},
     onError: error => faults.push(error),
     onAcceptError: error => faults.push(error),
@@ -634,7 +649,16 @@ async function serve(
     for (const socket of sockets) socket.destroy()
     await http.close(0)
   })
-  return { http, port, faults, connect, ask, server: () => server ?? assert.fail('no request came') }
+  return {
+    life,
+    connections,
+    http,
+    port,
+    faults,
+    connect,
+    ask,
+    server: () => server ?? assert.fail('no request came'),
+  }
 
   /** A connected client; its answers are taken off one by one. */
   async function connect() {

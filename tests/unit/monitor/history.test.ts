@@ -22,8 +22,8 @@ function stage() {
   }
 }
 
-const healthy: Verdict = { result: 'healthy', queryMs: 1 }
-const failed = (result: Reason): Verdict => ({ result })
+const healthy: Verdict = { by: 'check', result: 'healthy', queryMs: 1 }
+const failed = (result: Reason): Verdict => ({ by: 'deadline', result })
 const minutes = (count: number) => count * 60_000
 
 test('natureOf() calls failures intermittent from three changes of state within fifteen minutes', () => {
@@ -142,9 +142,11 @@ test('buckets are of the last hour, and those that nobody asked in are left out'
 test('a bucket knows its slowest healthy check, and its median to 5 %, from 0.05 ms to 100 s', () => {
   for (const middle of [0.06, 0.9, 1, 7.77, 49, 100, 1_999, 99_000]) {
     const { after, read } = stage()
-    for (const queryMs of [middle * 3, middle, middle / 3]) after(0, { result: 'healthy', queryMs })
+    for (const queryMs of [middle * 3, middle, middle / 3])
+      after(0, { by: 'check', result: 'healthy', queryMs })
     // Failures are counted, but a refusal in 0.2 ms is not a fast database.
-    for (let count = 0; count < 9; count += 1) after(0, { result: 'unreachable', connectMs: 0.2 })
+    for (let count = 0; count < 9; count += 1)
+      after(0, { by: 'check', result: 'unreachable', connectMs: 0.2 })
     const [bucket] = read().buckets
     assert.ok(bucket?.medianMs !== undefined && bucket.slowestMs !== undefined)
     assert.ok(
@@ -157,8 +159,8 @@ test('a bucket knows its slowest healthy check, and its median to 5 %, from 0.05
 
 test('a bucket keeps its median when the next has begun, and connecting counts as part of the check', () => {
   const { after, read } = stage()
-  after(0, { result: 'healthy', connectMs: 4, queryMs: 4 })
-  after(10, { result: 'healthy', queryMs: 800 })
+  after(0, { by: 'check', result: 'healthy', connectMs: 4, queryMs: 4 })
+  after(10, { by: 'check', result: 'healthy', queryMs: 800 })
   after(10, failed('timeout'))
   const medians = read().buckets.map(({ medianMs }) => medianMs)
   assert.deepEqual(medians.length, 3)

@@ -11,8 +11,8 @@ function stage(unhealthyStatus = 503) {
   return { clock, ...table, shown: () => samplesOf(table.render().body) }
 }
 
-const healthy: Verdict = { result: 'healthy', queryMs: 1 }
-const refused: Verdict = { result: 'unreachable', connectMs: 0.5 }
+const healthy: Verdict = { by: 'check', result: 'healthy', queryMs: 1 }
+const refused: Verdict = { by: 'check', result: 'unreachable', connectMs: 0.5 }
 
 test('every series of the table is on the page once the database has been healthy, and no other', () => {
   const { series, observe, render } = createTable()
@@ -79,18 +79,20 @@ test('observe() counts verdicts by result, and tells the last one, and when it w
 test('observe() counts changes between healthy and unhealthy: not the first verdict, nor another reason', () => {
   const { observe, shown } = stage()
   const changes = () => shown().get('pghealth_state_changes_total')
-  const counted = [refused, { result: 'timeout' } as const, healthy, healthy, refused].map(verdict => {
-    observe(verdict)
-    return changes()
-  })
+  const counted = [refused, { by: 'deadline', result: 'timeout' } as const, healthy, healthy, refused].map(
+    verdict => {
+      observe(verdict)
+      return changes()
+    },
+  )
   assert.deepEqual(counted, [0, 0, 1, 1, 2])
 })
 
 test('observe() measures a check from connecting to its answer, failed or not', () => {
   const { observe, shown } = stage()
-  observe({ result: 'healthy', connectMs: 40, queryMs: 20 })
-  observe({ result: 'timeout', queryMs: 2_000 })
-  observe({ result: 'unreachable', connectMs: 1 })
+  observe({ by: 'check', result: 'healthy', connectMs: 40, queryMs: 20 })
+  observe({ by: 'check', result: 'timeout', queryMs: 2_000 })
+  observe({ by: 'check', result: 'unreachable', connectMs: 1 })
   const durations = shown()
   assert.equal(durations.get('pghealth_check_duration_seconds_count'), 3)
   assert.equal(durations.get('pghealth_check_duration_seconds_sum'), 2.061)
@@ -100,7 +102,7 @@ test('observe() measures a check from connecting to its answer, failed or not', 
 
 test('observe() counts, but does not measure, what a request is told whose time ran out during a check', () => {
   const { observe, shown } = stage()
-  observe({ result: 'connect_timeout' })
+  observe({ by: 'deadline', result: 'connect_timeout' })
   assert.equal(shown().get('pghealth_checks_total{result="connect_timeout"}'), 1)
   assert.equal(shown().get('pghealth_consecutive_failures'), 1)
   assert.equal(shown().get('pghealth_check_duration_seconds_count'), 0)

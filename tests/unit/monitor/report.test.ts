@@ -23,10 +23,15 @@ function stage() {
   }
 }
 
-const healthy: Verdict = { result: 'healthy', queryMs: 1.2345 }
+const healthy: Verdict = { by: 'check', result: 'healthy', queryMs: 1.2345 }
 
 function refused(code = 'ECONNREFUSED'): Verdict {
-  return { result: 'unreachable', connectMs: 3.21, error: Object.assign(new Error('no'), { code }) }
+  return {
+    by: 'check',
+    result: 'unreachable',
+    connectMs: 3.21,
+    error: Object.assign(new Error('no'), { code }),
+  }
 }
 
 test('createReport() logs the first result, healthy or not, with durations to a tenth', () => {
@@ -47,7 +52,7 @@ test('createReport() logs every change, and how long the last state held', () =>
   const { after } = stage()
   after(1, healthy)
   after(10, healthy)
-  assert.deepEqual(after(2.5, { result: 'timeout' }), [
+  assert.deepEqual(after(2.5, { by: 'deadline', result: 'timeout' }), [
     [
       'error',
       'unhealthy',
@@ -55,7 +60,7 @@ test('createReport() logs every change, and how long the last state held', () =>
       { reason: 'timeout', heldMs: 12_500 },
     ],
   ])
-  assert.deepEqual(after(4, { result: 'timeout' }), [])
+  assert.deepEqual(after(4, { by: 'deadline', result: 'timeout' }), [])
   assert.deepEqual(after(0.25, healthy), [
     ['info', 'healthy', 'healthy, after 4.3 s unhealthy', { heldMs: 4_250, queryMs: 1.2 }],
   ])
@@ -65,15 +70,15 @@ test('createReport() logs a reason the first time an outage shows it, and not wh
   const { after } = stage()
   const eventsOf = (verdict: Verdict) => after(1, verdict).map(([, event, message]) => [event, message])
   after(1, refused())
-  assert.deepEqual(eventsOf({ result: 'starting_up' }), [
+  assert.deepEqual(eventsOf({ by: 'deadline', result: 'starting_up' }), [
     ['unhealthy', 'still unhealthy, but now: database is starting up'],
   ])
   assert.deepEqual(eventsOf(refused()), [])
-  assert.deepEqual(eventsOf({ result: 'starting_up' }), [])
+  assert.deepEqual(eventsOf({ by: 'deadline', result: 'starting_up' }), [])
   assert.deepEqual(eventsOf(healthy), [['healthy', 'healthy, after 4.0 s unhealthy']])
   // Another outage: the same reason is news again.
   assert.deepEqual(eventsOf(refused()).length, 1)
-  assert.deepEqual(eventsOf({ result: 'starting_up' }).length, 1)
+  assert.deepEqual(eventsOf({ by: 'deadline', result: 'starting_up' }).length, 1)
 })
 
 test('createReport() reminds once a minute of an outage, and counts its failures', () => {
@@ -116,11 +121,15 @@ test('createReport() warns once each time a healthy check crosses the limit', ()
     after(1, verdict).map(([level, event, message]) => [level, event, message])
   const slow = [['warn', 'slow', 'slow: the check took 101 ms']]
   after(1, healthy)
-  assert.deepEqual(eventsOf({ result: 'healthy', queryMs: 100 }), [], 'at the limit')
-  assert.deepEqual(eventsOf({ result: 'healthy', queryMs: 100.6 }), slow)
-  assert.deepEqual(eventsOf({ result: 'healthy', queryMs: 500 }), [], 'still above')
+  assert.deepEqual(eventsOf({ by: 'check', result: 'healthy', queryMs: 100 }), [], 'at the limit')
+  assert.deepEqual(eventsOf({ by: 'check', result: 'healthy', queryMs: 100.6 }), slow)
+  assert.deepEqual(eventsOf({ by: 'check', result: 'healthy', queryMs: 500 }), [], 'still above')
   assert.deepEqual(eventsOf(healthy), [], 'below again')
-  assert.deepEqual(eventsOf({ result: 'healthy', connectMs: 60.5, queryMs: 40.5 }), slow, 'both together')
+  assert.deepEqual(
+    eventsOf({ by: 'check', result: 'healthy', connectMs: 60.5, queryMs: 40.5 }),
+    slow,
+    'both together',
+  )
 })
 
 test('createReport() makes one line of ten thousand healthy checks', () => {
@@ -140,11 +149,15 @@ test('createReport() never logs what an error says: no password, host or user, w
     ...secrets,
     cause: new Error('hunter2'),
   })
-  after(1, { result: 'unknown', error: Object.assign(error, { code: 'ERR_INVALID_URL' }) })
-  after(1, { result: 'auth_failed', error: Object.assign(error, { code: 'no db.internal for app:hunter2' }) })
-  after(60, { result: 'auth_failed', error })
+  after(1, { by: 'check', result: 'unknown', error: Object.assign(error, { code: 'ERR_INVALID_URL' }) })
+  after(1, {
+    by: 'check',
+    result: 'auth_failed',
+    error: Object.assign(error, { code: 'no db.internal for app:hunter2' }),
+  })
+  after(60, { by: 'check', result: 'auth_failed', error })
   after(1, healthy)
-  after(1, { result: 'unknown', error: 'hunter2' })
+  after(1, { by: 'check', result: 'unknown', error: 'hunter2' })
   assert.equal(events.length, 5)
   assert.doesNotMatch(JSON.stringify(events), /hunter2|internal|10\.1\.2\.3|app/)
   assert.match(JSON.stringify(events), /ERR_INVALID_URL/)
@@ -152,6 +165,6 @@ test('createReport() never logs what an error says: no password, host or user, w
 
 test('createReport() says what is wrong with settings that went bad while they were read again', () => {
   const error = new ConfigError(['PGPASSWORD_FILE names an empty file'])
-  const [event] = stage().after(1, { result: 'unknown', error })
+  const [event] = stage().after(1, { by: 'check', result: 'unknown', error })
   assert.equal(event?.[2], 'unhealthy: database error (PGPASSWORD_FILE names an empty file) (first result)')
 })

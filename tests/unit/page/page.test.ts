@@ -14,8 +14,8 @@ import { openPostgres, type Postgres } from '../../support/postgres.ts'
 import { openProxy } from '../../support/proxy.ts'
 import { ask, startServer } from '../../support/server.ts'
 
-const healthy: Verdict = { result: 'healthy', queryMs: 0.9 }
-const refused: Verdict = { result: 'unreachable', connectMs: 2 }
+const healthy: Verdict = { by: 'check', result: 'healthy', queryMs: 0.9 }
+const refused: Verdict = { by: 'check', result: 'unreachable', connectMs: 2 }
 
 /** The two pages on a history with the test's own clock. */
 function stage(version = '0.1.0') {
@@ -133,7 +133,7 @@ describe('the page', () => {
     test(`unhealthy, ${reason}: the sentence and what it means`, () => {
       const { after, reply, text } = stage()
       after(5, healthy)
-      after(5, { result: reason as Reason, connectMs: 12 })
+      after(5, { by: 'check', result: reason as Reason, connectMs: 12 })
       assert.match(reply('/').body, /<title>✗ Unhealthy · pg-health<\/title>.*<body data-look="unhealthy">/s)
       const verdict = `Unhealthy ${sentence} : ${meanings[reason as Reason]} Sustained : it has not come back`
       assert.ok(text().includes(verdict), text())
@@ -145,7 +145,7 @@ describe('the page', () => {
 
   test('a check that goes on when the time of its requests is up has no duration, here and in /history', () => {
     const { after, reply, text } = stage()
-    after(5, { result: 'timeout' })
+    after(5, { by: 'deadline', result: 'timeout' })
     assert.match(text(), /Last check 0\.0 s ago, had not ended in time Healthy/)
     const at = '2026-11-22T12:00:05.000Z'
     assert.deepEqual(JSON.parse(reply('/history').body).last, { result: 'timeout', at, agoMs: 0 })
@@ -194,7 +194,7 @@ describe('the page', () => {
       [101, '101 ms , above 100 ms'],
     ] as const) {
       const { after, text } = stage()
-      after(5, { result: 'healthy', queryMs })
+      after(5, { by: 'check', result: 'healthy', queryMs })
       assert.ok(text().includes(`the check took ${words}`), text())
     }
   })
@@ -265,10 +265,10 @@ test('the worst hour there can be makes a page of at most 13.4 kB: 14 kB with it
   const reasons = Object.keys(sentences) as Reason[]
   for (let half = 0; half < 150; half += 1) {
     // Every other half minute fails, in every way there is, and the medians jump from the bottom to the top.
-    if (half % 2) for (const result of reasons) after(2, { result, queryMs: 1_999 })
+    if (half % 2) for (const result of reasons) after(2, { result, by: 'check', queryMs: 1_999 })
     else
       for (let check = 0; check < 2; check += 1)
-        after(17, { result: 'healthy', queryMs: half % 4 ? 0.5 : 59_999 })
+        after(17, { by: 'check', result: 'healthy', queryMs: half % 4 ? 0.5 : 59_999 })
   }
   const bytes = Buffer.byteLength(reply('/').body)
   assert.ok(bytes <= 13_400, `${bytes} bytes`)

@@ -10,7 +10,7 @@ function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
   const seen: string[] = []
   const stop = createShutdown({
     steps: {
-      refuse: () => note('refuse'),
+      drain: () => note('drain'),
       closeServer: async graceMs => note(`closeServer(${graceMs})`),
       closeDatabase: async () => note('closeDatabase'),
       ...steps,
@@ -37,7 +37,7 @@ test('createShutdown() on SIGTERM refuses at once, drains, closes the server, th
   const { stop, seen, advance } = stage(t)
   stop('SIGTERM')
   await advance(4_999)
-  assert.deepEqual(seen, ['0 refuse', '0 info stopping'])
+  assert.deepEqual(seen, ['0 drain', '0 info stopping'])
   await advance(1)
   assert.deepEqual(seen.slice(2), [
     '5000 closeServer(1000)',
@@ -50,7 +50,7 @@ test('createShutdown() on SIGTERM refuses at once, drains, closes the server, th
 test('createShutdown() on SIGINT takes the same steps, but drains no time', async t => {
   const { stop, seen, advance } = stage(t)
   stop('SIGINT')
-  assert.deepEqual(seen, ['0 refuse', '0 info stopping'])
+  assert.deepEqual(seen, ['0 drain', '0 info stopping'])
   await advance(0)
   assert.deepEqual(seen.slice(2), ['0 closeServer(1000)', '0 closeDatabase', '0 info stopped', '0 exit 0'])
 })
@@ -61,7 +61,7 @@ test('createShutdown() keeps the database until the last request is done', async
   const { stop, seen, advance } = stage(t, { closeServer })
   stop('SIGINT')
   await advance(900)
-  assert.deepEqual(seen, ['0 refuse', '0 info stopping'])
+  assert.deepEqual(seen, ['0 drain', '0 info stopping'])
   finish()
   await advance(0)
   assert.deepEqual(seen.slice(2), ['900 closeDatabase', '900 info stopped', '900 exit 0'])
@@ -112,7 +112,7 @@ for (const [signal, step, at] of [
 
 const failures: [keyof StopSteps, StopSteps[keyof StopSteps]][] = [
   [
-    'refuse',
+    'drain',
     () => {
       throw new Error('refuse')
     },

@@ -1,0 +1,32 @@
+// Fires at a deadline, but first reads what has already arrived.
+
+/** Milliseconds on a monotonic clock. A parameter everywhere, so that tests can control it. */
+export type Now = () => number
+
+/**
+ * Calls `fire` when `until` has passed (milliseconds on the clock of `now`). If the event loop was blocked past the
+ * deadline, the awaited data may already be in a socket buffer. setImmediate runs after I/O, so that data is read first.
+ *
+ * @returns a function that cancels the call.
+ */
+export function atDeadline(until: number, now: Now, fire: () => void): () => void {
+  let immediate: NodeJS.Immediate | undefined
+  const timer = setTimeout(
+    () => {
+      immediate = setImmediate(fire)
+    },
+    Math.max(0, Math.ceil(until - now())),
+  )
+  return () => {
+    clearTimeout(timer)
+    clearImmediate(immediate)
+  }
+}
+
+/** Settles as `work` does, or rejects with the error that `timeout` makes when `until` has passed. */
+export function withDeadline<T>(work: Promise<T>, until: number, now: Now, timeout: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const cancel = atDeadline(until, now, () => reject(timeout()))
+    work.then(resolve, reject).finally(cancel)
+  })
+}

@@ -1,0 +1,82 @@
+// Opens sessions: one attempt at a time, never more than ten per second.
+import { codedError } from '../error.ts'
+import { type Now, withDeadline } from '../health/deadline.ts'
+import type { Phase } from '../health/phase.ts'
+import { createLookup } from './connect.ts'
+import type { CertifiedConninfo } from './conninfo.ts'
+import { Expired } from './reason.ts'
+import { openSession, type Session } from './session.ts'
+
+export interface AttemptOptions {
+  /** Called for every attempt, so that a rotated password is picked up. May throw ConfigError. */
+  readonly readConninfo: () => CertifiedConninfo
+  /** Every request is answered within this many milliseconds. */
+  readonly timeoutMs: number
+  /** How long an attempt may take, milliseconds. It may outlive the check that started it. */
+  readonly connectTimeoutMs: number
+  readonly phase: () => Phase
+  readonly now: Now
+}
+
+export interface Attempts {
+  /**
+   * Joins the running attempt, or starts one. `onOpen` gets the session even if the caller stopped waiting. Rejects with
+   * the raw error of the attempt.
+   */
+  join(onOpen: (session: Session) => void): Promise<Session>
+  isRunning(): boolean
+  /** Ends the running attempt, if there is one. */
+  abort(error: Error): void
+}
+
+/** At most ten attempts per second reach a server that refuses connections, however many requests arrive. */
+const spacingMs = 100
+
+/** Makes the attempts; the first `join` starts one. */
+export function createAttempts({
+  readConninfo,
+  timeoutMs,
+  connectTimeoutMs,
+  phase,
+  now,
+}: AttemptOptions): Attempts {
+  const lookup = createLookup()
+  // Half, so that a second address gets its turn. A whole number, because net.connect throws on 1000.5.
+  const addressTimeoutMs = Math.floor(Math.min(timeoutMs, connectTimeoutMs) / 2)
+  let running: Promise<Session> | undefined
+  let opening: Session | undefined
+  let startedAt = Number.NEGATIVE_INFINITY
+
+  return { join, isRunning: () => running !== undefined, abort: error => opening?.destroy(error) }
+
+  function join(onOpen: (session: Session) => void): Promise<Session> {
+    if (running) return running
+    running = attempt(onOpen).finally(() => {
+      running = undefined
+    })
+    // If every check that waited has timed out by then, nothing else handles the rejection.
+    running.catch(() => {})
+    return running
+  }
+
+  async function attempt(onOpen: (session: Session) => void): Promise<Session> {
+    const pauseMs = startedAt + spacingMs - now()
+    if (pauseMs > 0) await new Promise(resolve => setTimeout(resolve, pauseMs))
+    if (phase() === 'closing') throw codedError('CONNECTION_DESTROYED')
+    startedAt = now()
+    const { rootCert, ...conninfo } = readConninfo()
+    const session = openSession(conninfo, { lookup, rootCert, addressTimeoutMs }, startedAt)
+    opening = session
+    try {
+      const timeout = () => new Expired('connect_timeout')
+      await withDeadline(session.ready, startedAt + connectTimeoutMs, now, timeout)
+      onOpen(session)
+      return session
+    } catch (error) {
+      session.destroy(error as Error)
+      throw error
+    } finally {
+      opening = undefined
+    }
+  }
+}
