@@ -73,7 +73,7 @@ async function serve(config: Config, socket: Socket) {
   const history = createHistory({ now, date })
   const database = createDatabase({ ...config, now })
   const details = [
-    ...pagesOf({ ...history, version: version() }),
+    ...pagesOf({ ...history, version: version(), unhealthyStatus: config.unhealthyStatus }),
     ['/metrics', () => metrics.render()],
   ] as const
   const pages: Pages = new Map(config.details === 'off' ? [] : details)
@@ -115,6 +115,8 @@ async function serve(config: Config, socket: Socket) {
     steps: {
       refuse() {
         stopping = true
+        // The page answers 503 during the drain, as /health does. Log and metrics are about the database only.
+        history.observe({ result: 'stopping' })
         http.refuse()
         probe.stop({ result: 'stopping' })
       },

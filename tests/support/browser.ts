@@ -87,7 +87,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
       answer(verdict, 0)
     },
     replies: repliesOf(503),
-    pages: new Map(pagesOf({ ...history, version: '0.1.0' })),
+    pages: new Map(pagesOf({ ...history, version: '0.1.0', unhealthyStatus: 503 })),
     now: () => performance.now(),
     maxConnections: 100,
     onAnswer: path => requests.push(path),
