@@ -81,11 +81,12 @@ function reasonOf({ last }: Snapshot): Markup | '' {
 /** The kind of failure. Without its age, which changes: screen readers read a changed verdict aloud. */
 function natureOf({ nature, recentChanges }: Snapshot): Markup {
   const [limit, window] = [sustainedAfterMs / 60_000, intermittent.withinMs / 60_000]
+  const term = nature === 'sustained' ? 'Intermittent before' : 'Intermittent'
   const isIntermittent = recentChanges >= intermittent.changes
   return html`
     ${nature === 'recent' ? html`<p><b>Just failed</b>: less than ${limit} minutes ago</p>` : ''}
     ${nature === 'sustained' ? html`<p><b>Sustained</b>: for more than ${limit} minutes</p>` : ''}
-    ${isIntermittent ? html`<p><b>Intermittent</b>: ${recentChanges} changes in ${window} minutes</p>` : ''}`
+    ${isIntermittent ? html`<p><b>${term}</b>: ${recentChanges} changes in ${window} minutes</p>` : ''}`
 }
 
 function sinceOf(snapshot: Snapshot): Markup | '' {

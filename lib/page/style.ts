@@ -53,7 +53,7 @@ header { background: #4b535d; color: #fff }
   align-items: center;
 }
 #verdict p { grid-column: 1 / 3; font-size: 1.15rem }
-#since b { font-size: 1.15rem }
+#since { font-size: 1.15rem }
 img { width: 3.5rem; height: 3.5rem }
 button {
   margin-top: .7rem;

@@ -191,7 +191,10 @@ describe('the page', () => {
     after(1, refused)
     assert.match(text(), /Unhealthy database unreachable : [^:]+ Intermittent : 3 changes in 15 minutes For/)
     after(sustainedAfterMs / 1000, refused)
-    assert.match(text(), / Sustained : for more than 2 minutes Intermittent : 3 changes in 15 minutes For/)
+    assert.match(
+      text(),
+      / Sustained : for more than 2 minutes Intermittent before : 3 changes in 15 minutes For/,
+    )
     clock.ms += staleMs + 1
     assert.doesNotMatch(text(), /Sustained|Intermittent|Just failed/, 'of an old verdict nothing is said')
   })
