@@ -1,6 +1,6 @@
 // Remembers what the checks found: the last hour in buckets, and the last fifty changes of state.
 import { checkMsOf, type Reason, type Verdict } from '../health/verdict.ts'
-import { type ClockOptions, createClock } from './clock.ts'
+import { type Clock, type ClockOptions, createClock } from './clock.ts'
 import { type Bucket, bucketMs, createWindow } from './window.ts'
 
 export type State = 'healthy' | 'unhealthy'
@@ -116,33 +116,30 @@ export function createHistory(options: ClockOptions): History {
   function read(): Snapshot {
     const at = clock.elapsedMs()
     const [newest] = periods
-    const recentChanges = periods.filter(
-      ({ first, beganAt }) => !first && at - beganAt <= intermittent.withinMs,
-    ).length
+    const recentChanges = periods.filter(period => isRecent(period, at)).length
     const nature = newest && natureOf(newest.state, at - newest.beganAt, recentChanges)
     return {
       at: clock.dateOf(at),
       uptimeMs: Math.round(at),
-      ...(last && { last: lastOf(last, at) }),
+      ...(last && { last: lastOf(last, at, clock) }),
       ...(nature && { nature }),
       recentChanges,
-      changes: periods.map((period, place) => changeOf(period, periods[place - 1]?.beganAt ?? at)),
+      changes: periods.map((period, place) => changeOf(period, periods[place - 1]?.beganAt ?? at, clock)),
       buckets: hour.read(at).map(bucket => ({ at: clock.dateOf(bucket.index * bucketMs), ...bucket })),
     }
   }
+}
 
-  function lastOf({ result, at, checkMs }: Check, readAt: number): NonNullable<Snapshot['last']> {
-    const rounded = checkMs === undefined ? {} : { checkMs: Math.round(checkMs * 100) / 100 }
-    return { result, at: clock.dateOf(at), agoMs: Math.round(readAt - at), ...rounded }
-  }
+function lastOf({ result, at, checkMs }: Check, readAt: number, clock: Clock): NonNullable<Snapshot['last']> {
+  const rounded = checkMs === undefined ? {} : { checkMs: Math.round(checkMs * 100) / 100 }
+  return { result, at: clock.dateOf(at), agoMs: Math.round(readAt - at), ...rounded }
+}
 
-  function changeOf({ state, beganAt, first, reasons }: Period, endedAt: number): Change {
-    return {
-      at: clock.dateOf(beganAt),
-      state,
-      reasons: [...reasons],
-      heldMs: Math.round(endedAt - beganAt),
-      first,
-    }
-  }
+function changeOf({ state, beganAt, first, reasons }: Period, endedAt: number, clock: Clock): Change {
+  const heldMs = Math.round(endedAt - beganAt)
+  return { at: clock.dateOf(beganAt), state, reasons: [...reasons], heldMs, first }
+}
+
+function isRecent({ first, beganAt }: Period, at: number): boolean {
+  return !first && at - beganAt <= intermittent.withinMs
 }

@@ -24,32 +24,24 @@ export function pagesOf({
   // Made by the first request: the first hash loads OpenSSL's algorithms, which takes 5 ms of the start.
   let headers: readonly string[] | undefined
   return [
-    [
-      '/',
-      () => {
-        const snapshot = read()
-        headers ??= createHeaders()
-        return {
-          status: isHealthy(snapshot) ? 200 : unhealthyStatus,
-          contentType: 'text/html; charset=utf-8',
-          headers,
-          body: documentOf(snapshot, version),
-        }
-      },
-    ],
-    [
-      '/history',
-      () => {
-        headers ??= createHeaders()
-        return {
-          status: 200,
-          contentType: 'application/json',
-          headers,
-          body: JSON.stringify({ version, ...read() }),
-        }
-      },
-    ],
+    ['/', page],
+    ['/history', data],
   ]
+
+  function page() {
+    const snapshot = read()
+    const status = isHealthy(snapshot) ? 200 : unhealthyStatus
+    return reply(status, 'text/html; charset=utf-8', documentOf(snapshot, version))
+  }
+
+  function data() {
+    return reply(200, 'application/json', JSON.stringify({ version, ...read() }))
+  }
+
+  function reply(status: number, contentType: string, body: string): Reply {
+    headers ??= createHeaders()
+    return { status, contentType, headers, body }
+  }
 }
 
 /**
@@ -57,7 +49,7 @@ export function pagesOf({
  * status, and ALB, GCE, Azure and DigitalOcean ask `/` unless told otherwise. An unknown or old verdict
  * therefore counts as unhealthy: with 200, a balancer that asks only `/` would keep a dead service for ever,
  * as a page starts no check. With 503 it fails within a minute of its set-up instead of during the first
- * outage. It should ask /health.
+ * outage. Such a balancer should ask /health instead.
  */
 function isHealthy(snapshot: Snapshot): boolean {
   const { indicator } = indicatorOf(snapshot)
