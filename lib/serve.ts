@@ -5,7 +5,7 @@ import { exitCodes } from './fault.ts'
 import { createLife } from './health/phase.ts'
 import { createProbe } from './health/probe.ts'
 import { repliesOf } from './health/reply.ts'
-import type { Verdict } from './health/verdict.ts'
+import { shutdownVerdict, type Verdict } from './health/verdict.ts'
 import { createConnections } from './http/connections.ts'
 import { type Pages, pathsOf } from './http/route.ts'
 import { createHttp, type Http } from './http/server.ts'
@@ -59,6 +59,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
       drain() {
         life.enter('draining')
         probe.stop()
+        monitors.showShutdown()
       },
       closeServer(graceMs) {
         life.enter('closing')
@@ -105,7 +106,7 @@ function createMonitors({ config, host, version, log, database, inFlight }: Moni
   const report = createReport({ log, now, slowMs: config.slowMs })
   const history = createHistory({ now, date })
   const shown = config.details === 'on'
-  const people = pagesOf({ ...history, version })
+  const people = pagesOf({ ...history, version, unhealthyStatus: config.unhealthyStatus })
   const metrics = createMetrics({
     version,
     paths: pathsOf(shown ? [...people.map(([path]) => path), '/metrics'] : []),
@@ -116,7 +117,7 @@ function createMonitors({ config, host, version, log, database, inFlight }: Moni
     more: createProcessSeries({ host: host.process, date, now, folder: '/proc/self' }),
   })
   const pages: Pages = new Map(shown ? [...people, ['/metrics', metrics.render]] : [])
-  return { observe, pages, onAnswer: metrics.onAnswer }
+  return { observe, showShutdown: () => history.observe(shutdownVerdict), pages, onAnswer: metrics.onAnswer }
 
   function observe(verdict: Verdict) {
     report(verdict)

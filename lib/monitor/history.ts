@@ -1,153 +1,145 @@
-// Remembers what the checks found: an hour of buckets, and the last fifty changes.
+// Remembers what the checks found: the last hour in buckets, and the last fifty changes of state.
 import { checkMsOf, type Reason, type Verdict } from '../health/verdict.ts'
+import { type Clock, type ClockOptions, createClock } from './clock.ts'
 import { type Bucket, bucketMs, createWindow } from './window.ts'
 
 export type State = 'healthy' | 'unhealthy'
 
-/** Of a failure: whether it comes and goes, or stays. The alert rules and the runbook use the same words. */
-export type Nature = 'intermittent' | 'sustained'
+/**
+ * What kind of failure it is: one that lasts, one that comes and goes, or one that is too new to tell. The
+ * alerts in deploy/prometheus/rules.yml use the same words and the same limits.
+ */
+export type Nature = 'sustained' | 'intermittent' | 'recent'
 
-/** From how many changes of state, within how long, failures are intermittent. */
+/** A failure is intermittent from this many changes of state within this time. */
 export const intermittent = { changes: 3, withinMs: 15 * 60_000 } as const
+/** A failure is sustained after this many milliseconds: the `for` of the alert PgHealthDatabaseUnhealthy. */
+export const sustainedAfterMs = 2 * 60_000
 
-/** A state, from its first check to the next change. */
+/** A state, from the check that first found it to the next change. */
 export interface Change {
   readonly at: Date
   readonly state: State
-  /** Why it was unhealthy, in the order in which the outage showed them. */
+  /** Why it was unhealthy, in the order in which the reasons appeared. */
   readonly reasons: readonly Reason[]
-  /** Until the next change; of the newest: until now. */
+  /** How long the state lasted, or has lasted so far, milliseconds. */
   readonly heldMs: number
-  /** What the first check found: no change, as nothing was known before. */
+  /** Whether this is the first result since the start, and so no change. */
   readonly first: boolean
 }
 
-/** All that is known. Instants are by the wall clock as it goes now, durations are monotonic milliseconds. */
+/** Everything that is remembered. The page shows it, and /history sends it as JSON. */
 export interface Snapshot {
   readonly at: Date
   readonly uptimeMs: number
-  /** Absent until a check has ended. */
+  /** The last check. Absent until a check has ended. */
   readonly last?: {
     readonly result: Verdict['result']
     readonly at: Date
     readonly agoMs: number
-    /** Absent when requests ran out of time while their check went on. */
+    /** Absent if its requests timed out while the check was still running. */
     readonly checkMs?: number
   }
-  /** Absent while all is well. */
+  /** Absent while there is no failure. */
   readonly nature?: Nature
-  /** How many changes of state there were in the last fifteen minutes, as far as they are remembered. */
+  /** How many changes of state there were within the last fifteen minutes; at most 50 are remembered. */
   readonly recentChanges: number
   /** Newest first. */
   readonly changes: readonly Change[]
-  /** Oldest first, and only those with a check; `at` is when it began. */
+  /** The buckets that have a check, oldest first. `at` is the start of the bucket. */
   readonly buckets: readonly (Bucket & { readonly at: Date })[]
 }
 
 export interface History {
+  /** Records a verdict. */
   observe(verdict: Verdict): void
+  /** Returns what is remembered, as of now. */
   read(): Snapshot
 }
 
-export interface HistoryOptions {
-  /** Monotonic milliseconds: all durations, and what belongs to the last hour. */
-  readonly now: () => number
-  /** Wall clock, for labels alone: it may jump. */
-  readonly date: () => Date
+/** A state and when it began, in milliseconds of the clock. */
+interface Period {
+  readonly state: State
+  readonly beganAt: number
+  readonly first: boolean
+  readonly reasons: Reason[]
 }
 
-const changesKept = 50
-/** The clocks drift; labels stay as they are until the wall clock has jumped by this much, milliseconds. */
-const jumpMs = 1_000
+interface Check {
+  readonly result: Verdict['result']
+  readonly at: number
+  readonly checkMs: number | undefined
+}
+
+const periodsKept = 50
 
 /**
- * Tells failures that come and go from one that lasts; undefined while there is none.
+ * Tells what kind of failure there is; undefined if there is none.
  *
- * @param changesAgoMs how long ago the state changed, each time.
+ * @param heldMs how long the state has lasted.
+ * @param recentChanges how many changes there were within `intermittent.withinMs`.
  */
-export function natureOf(state: State, changesAgoMs: readonly number[]): Nature | undefined {
-  if (countRecent(changesAgoMs) >= intermittent.changes) return 'intermittent'
-  return state === 'unhealthy' ? 'sustained' : undefined
+export function natureOf(state: State, heldMs: number, recentChanges: number): Nature | undefined {
+  if (state === 'unhealthy' && heldMs >= sustainedAfterMs) return 'sustained'
+  if (recentChanges >= intermittent.changes) return 'intermittent'
+  return state === 'unhealthy' ? 'recent' : undefined
 }
 
-/** Makes an empty history. What `observe` costs does not depend on how much there was. */
-export function createHistory({ now, date }: HistoryOptions): History {
-  const startedAt = now()
+/** Makes an empty history. Its size has a limit. */
+export function createHistory(options: ClockOptions): History {
+  const clock = createClock(options)
   const hour = createWindow()
-  const states: {
-    readonly state: State
-    readonly beganAt: number
-    readonly first: boolean
-    reasons: Reason[]
-  }[] = []
-  let result: Verdict['result'] | undefined
-  // In an array, because V8 allocates for a number with decimals that a closure keeps.
-  const last = new Float64Array(2)
-  let clockAhead = Number.NaN
+  /** Newest first. */
+  const periods: Period[] = []
+  let last: Check | undefined
 
   return { observe, read }
 
   function observe(verdict: Verdict) {
-    const at = now() - startedAt
+    const at = clock.elapsedMs()
     const checkMs = checkMsOf(verdict)
     hour.add(at, verdict.result, checkMs ?? 0)
-    last[0] = at
-    last[1] = checkMs ?? Number.NaN
-    if (verdict.result === result) return
-    result = verdict.result
-    change(at, result)
+    last = { result: verdict.result, at, checkMs }
+    recordState(last)
   }
 
-  function change(at: number, to: Verdict['result']) {
-    const state = to === 'healthy' ? 'healthy' : 'unhealthy'
-    if (states[0]?.state !== state) {
-      states.unshift({ state, beganAt: at, first: states.length === 0, reasons: [] })
-      states.length = Math.min(states.length, changesKept)
+  function recordState({ result, at }: Check) {
+    const state = result === 'healthy' ? 'healthy' : 'unhealthy'
+    if (periods[0]?.state !== state) {
+      periods.unshift({ state, beganAt: at, first: periods.length === 0, reasons: [] })
+      periods.length = Math.min(periods.length, periodsKept)
     }
-    const reasons = states[0]?.reasons
-    if (to !== 'healthy' && reasons && !reasons.includes(to)) reasons.push(to)
+    const reasons = periods[0]?.reasons
+    if (result !== 'healthy' && !reasons?.includes(result)) reasons?.push(result)
   }
 
   function read(): Snapshot {
-    const at = now() - startedAt
-    const dateOf = readClock(at)
-    const newest = states[0]
-    const [lastAt = 0, checkMs = Number.NaN] = last
-    const ago = states.filter(({ first }) => !first).map(({ beganAt }) => at - beganAt)
-    const nature = newest && natureOf(newest.state, ago)
+    const at = clock.elapsedMs()
+    const [newest] = periods
+    const recentChanges = periods.filter(period => isRecent(period, at)).length
+    const nature = newest && natureOf(newest.state, at - newest.beganAt, recentChanges)
     return {
-      at: dateOf(at),
+      at: clock.dateOf(at),
       uptimeMs: Math.round(at),
-      ...(result && {
-        last: {
-          result,
-          at: dateOf(lastAt),
-          agoMs: Math.round(at - lastAt),
-          ...(!Number.isNaN(checkMs) && { checkMs: hundredths(checkMs) }),
-        },
-      }),
+      ...(last && { last: lastOf(last, at, clock) }),
       ...(nature && { nature }),
-      recentChanges: countRecent(ago),
-      changes: states.map(({ state, beganAt, first, reasons }, place) => {
-        const endedAt = states[place - 1]?.beganAt ?? at
-        return { at: dateOf(beganAt), state, reasons, heldMs: Math.round(endedAt - beganAt), first }
-      }),
-      buckets: hour.read(at).map(bucket => ({ at: dateOf(bucket.index * bucketMs), ...bucket })),
+      recentChanges,
+      changes: periods.map((period, place) => changeOf(period, periods[place - 1]?.beganAt ?? at, clock)),
+      buckets: hour.read(at).map(bucket => ({ at: clock.dateOf(bucket.index * bucketMs), ...bucket })),
     }
   }
-
-  /** Dates follow the wall clock as it goes now, all of them: they keep their order and their distances. */
-  function readClock(at: number) {
-    const ahead = date().getTime() - at
-    if (!(Math.abs(ahead - clockAhead) < jumpMs)) clockAhead = ahead
-    return (ms: number) => new Date(clockAhead + ms)
-  }
 }
 
-function countRecent(changesAgoMs: readonly number[]): number {
-  return changesAgoMs.filter(agoMs => agoMs <= intermittent.withinMs).length
+function lastOf({ result, at, checkMs }: Check, readAt: number, clock: Clock): NonNullable<Snapshot['last']> {
+  const rounded = checkMs === undefined ? {} : { checkMs: Math.round(checkMs * 100) / 100 }
+  return { result, at: clock.dateOf(at), agoMs: Math.round(readAt - at), ...rounded }
 }
 
-function hundredths(ms: number): number {
-  return Math.round(ms * 100) / 100
+function changeOf({ state, beganAt, first, reasons }: Period, endedAt: number, clock: Clock): Change {
+  const heldMs = Math.round(endedAt - beganAt)
+  return { at: clock.dateOf(beganAt), state, reasons: [...reasons], heldMs, first }
+}
+
+function isRecent({ first, beganAt }: Period, at: number): boolean {
+  return !first && at - beganAt <= intermittent.withinMs
 }

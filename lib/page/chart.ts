@@ -1,82 +1,43 @@
-// Draws an hour of checks: paths for a strip of availability and a plot of latency.
-import { type Bucket, bucketCount } from '../monitor/window.ts'
+// Draws the two charts of the last hour: availability and latency.
+import type { Snapshot } from '../monitor/history.ts'
+import { bucketMs } from '../monitor/window.ts'
+import { html, type Markup } from './html.ts'
+import { columns, heightOf, pathsOf } from './plot.ts'
 
-/** Both are this many units wide, one for three buckets: half a minute is as much as a telephone can show. */
-export const columns = 120
-const bucketsPerColumn = bucketCount / columns
+/** Limits in the latency chart, milliseconds. The alert rules call a check above the second one slow. */
+export const limitsMs = [50, 100] as const
 
-/** Where on the plot a duration lies, from 0 at the bottom to 100: a logarithm, so that 1 ms and 2 s both show. */
-export function heightOf(ms: number): number {
-  const [least, most] = [0.5, 5_000]
-  const part = Math.log(Math.max(ms, least) / least) / Math.log(most / least)
-  return Math.round(Math.min(part, 1) * 1000) / 10
+/** Both charts. Screen readers skip them: the facts above them say the same in words. */
+export function chartsOf({ buckets, uptimeMs }: Snapshot): Markup {
+  const { healthy, failed, slowest, median } = pathsOf(buckets, Math.floor(uptimeMs / bucketMs))
+  const availability = html`
+    <path d="M0 50h${columns}"/>
+    <path class="up" d="${healthy}"/>
+    <path class="down" d="${failed}"/>`
+  const latency = html`
+    <path d="${lineAt(1) + lineAt(1000)}"/>
+    <path class="limit" d="${limitsMs.map(lineAt).join('')}"/>
+    <path class="slowest" d="${slowest}"/>
+    <path class="median" d="${median}"/>`
+  return html`
+  <h2>Availability</h2>
+  ${chart('availability', availability, { healthy: 'healthy', failed: 'failed' })}
+  <h2>Latency of healthy checks</h2>
+  ${chart('latency', latency, { ms1000: '1 s', ms100: '100 ms', ms50: '50 ms', ms1: '1 ms' })}`
 }
 
-/** The `d` of four paths, on `columns` units by 100; y grows downwards. Oldest left, the present right. */
-export interface Chart {
-  /** Horizontal lines at the given heights, for columns with a check that was healthy, and with one that failed. */
-  readonly healthy: string
-  readonly failed: string
-  /** A line through the medians, broken where there is none. */
-  readonly median: string
-  /** A vertical line in each column, from its median up to the slowest check. */
-  readonly slowest: string
+/** @param labels texts by class name. The style places them. */
+function chart(id: string, paths: Markup, labels: Readonly<Record<string, string>>): Markup {
+  const spans = Object.entries(labels).map(([name, label]) => html`<span class="${name}">${label}</span>`)
+  return html`<div aria-hidden="true">
+    <div class="chart">
+      <svg id="${id}" viewBox="0 0 ${columns} 100" preserveAspectRatio="none">${paths}</svg>
+      ${spans}
+    </div>
+    <p class="axis"><span>60 min ago</span><span>30 min ago</span><span>now</span></p>
+  </div>`
 }
 
-/** @param newest the index of the bucket that is filled now. */
-export function chartOf(buckets: readonly Bucket[], newest: number): Chart {
-  const last = Math.floor(newest / bucketsPerColumn)
-  const groups = Array.from({ length: columns }, (): Bucket[] => [])
-  for (const bucket of buckets) {
-    // A bucket belongs to the same column as long as it is shown, which moves to the left as a whole.
-    groups[columns - 1 - last + Math.floor(bucket.index / bucketsPerColumn)]?.push(bucket)
-  }
-  const latencies = groups.map(latencyOf)
-  return {
-    healthy: runsOf(
-      groups.map(group => group.some(bucket => bucket.medianMs !== undefined)),
-      25,
-    ),
-    failed: runsOf(
-      groups.map(group => group.some(bucket => Object.keys(bucket.failures).length > 0)),
-      75,
-    ),
-    median: lineOf(latencies.map(latency => latency?.median)),
-    slowest: latencies
-      .map((latency, x) => (latency ? `M${x} ${latency.median}V${latency.slowest}` : ''))
-      .join(''),
-  }
-}
-
-/** As y, for all buckets of a column. */
-function latencyOf(group: readonly Bucket[]) {
-  const medians = group.flatMap(({ medianMs }) => medianMs ?? []).sort((a, b) => a - b)
-  const median = medians[Math.floor(medians.length / 2)]
-  if (median === undefined) return undefined
-  const slowest = Math.max(...group.map(({ slowestMs = 0 }) => slowestMs))
-  return { median: yOf(median), slowest: yOf(slowest) }
-}
-
-function yOf(ms: number): number {
-  return Math.round(100 - heightOf(ms))
-}
-
-function runsOf(marks: readonly boolean[], y: number): string {
-  return marks
-    .map((mark, x) => {
-      if (!mark || marks[x - 1]) return ''
-      const end = marks.indexOf(false, x)
-      return `M${x} ${y}h${(end < 0 ? marks.length : end) - x}`
-    })
-    .join('')
-}
-
-function lineOf(ys: readonly (number | undefined)[]): string {
-  return ys
-    .map((y, x) => {
-      if (y === undefined) return ''
-      // A line to itself shows a median that stands alone.
-      return ys[x - 1] === undefined ? `M${x} ${y}h0` : `L${x} ${y}`
-    })
-    .join('')
+function lineAt(ms: number): string {
+  return `M0 ${100 - heightOf(ms)}h${columns}`
 }

@@ -1,6 +1,6 @@
-// Writes HTML in which nothing is markup but what stands in the source: every value is escaped.
+// Builds HTML from templates and escapes every value that is put into them.
 
-/** HTML that is safe to put into HTML. */
+/** Text that is safe to use as HTML. */
 export interface Markup {
   readonly html: string
 }
@@ -15,17 +15,18 @@ const entities: Readonly<Record<string, string>> = {
   "'": '&#39;',
 }
 
-/** The tag of a template: values are escaped, also for attributes in quotes; markup in them is kept. */
+/** Template tag. Escapes strings and numbers, also for attributes in quotes; inserts `Markup` as it is. */
 export function html(parts: TemplateStringsArray, ...values: readonly Value[]): Markup {
   return { html: parts.map((part, place) => part + textOf(values[place] ?? '')).join('') }
 }
 
-/** Takes a text of our own for markup as it is: a style, a script. */
+/** Inserts trusted text without escaping: our own style and script. */
 export function raw(text: string): Markup {
   return { html: text }
 }
 
 function textOf(value: Value): string {
-  if (typeof value !== 'object') return String(value).replace(/[&<>"']/g, sign => entities[sign] ?? '')
+  if (typeof value !== 'object')
+    return String(value).replace(/[&<>"']/g, character => entities[character] ?? '')
   return 'html' in value ? value.html : value.map(each => each.html).join('')
 }

@@ -1,76 +1,106 @@
-// What the page does in the browser: refreshes itself, asks when told to, writes times as its reader does.
+// Holds the script of the page: it refreshes the page, runs a check on demand, and shows local times.
 
 /** How often the page refreshes itself, milliseconds. */
 const refreshMs = 5_000
+/** How long the button waits for /health, milliseconds: longer than the largest HEALTH_TIMEOUT_MS. */
+const checkTimeoutMs = 65_000
 
 /**
- * The whole script. The server renders the page anew and the script puts in what differs: there is one
- * rendering, nothing flickers, and focus and selection stay where they are.
+ * The script. The server renders the page again and the script replaces what differs, so there is one
+ * rendering, nothing flickers, and focus and selection stay.
+ *
+ * It is text, not a function whose source is sent: tsx and esbuild insert helpers into functions that a
+ * browser does not have, and the types of a browser would make `close`, `stop` and `history` known in every
+ * other file. A test formats and lints it as a file of its own.
  */
 export const script = `
 const find = selector => document.querySelector(selector)
-const icon = find('link'), form = find('form'), lost = find('template')
-let timer, asking
-function localise(root) {
-  for (const time of root.querySelectorAll('time')) {
-    const date = new Date(time.dateTime)
-    time.title = date.toISOString().slice(0, 19).replace('T', ' ') + ' UTC'
-    time.textContent = date.toDateString() === new Date().toDateString() ? date.toLocaleTimeString() : date.toLocaleString()
-  }
-}
-function show(next) {
-  for (const each of ['style', 'script'])
-    if (next.querySelector(each).textContent !== find(each).textContent) return location.reload()
-  localise(next)
-  for (const old of document.querySelectorAll('[id]')) {
-    const fresh = next.getElementById(old.id)
-    if (!old.isEqualNode(fresh)) old.replaceChildren(...fresh.childNodes)
-  }
-  look(next.title, next.body.dataset.look)
-}
-function lose() {
-  if (document.body.dataset.look === 'lost') return
-  const since = lost.content.cloneNode(true)
-  since.querySelector('time').dateTime = find('footer time').dateTime
-  localise(since)
-  find('#verdict').replaceChildren(since)
-  find('#since').replaceChildren()
-  look('? No answer', 'lost')
-}
-function look(title, word) {
-  document.title = title
-  document.body.dataset.look = word
-  const image = find('#verdict img').src
-  if (icon.href !== image) icon.href = image
-}
+const icon = find('link')
+const form = find('form')
+const output = find('output')
+let timer
+let isChecking = false
+
 async function refresh() {
   try {
-    const answer = await fetch('', { cache: 'no-store', signal: AbortSignal.timeout(${refreshMs}) })
-    if (!answer.ok) throw answer.status
-    show(new DOMParser().parseFromString(await answer.text(), 'text/html'))
+    const response = await fetch('', { cache: 'no-store', signal: AbortSignal.timeout(${refreshMs}) })
+    // The status does not matter here: it is that of the last check.
+    update(new DOMParser().parseFromString(await response.text(), 'text/html'))
   } catch {
-    lose()
+    showNoAnswer()
   }
   clearTimeout(timer)
   timer = setTimeout(refresh, ${refreshMs})
 }
-form.onsubmit = async event => {
-  event.preventDefault()
-  if (asking) return
-  asking = true
-  const say = text => { form.querySelector('output').textContent = text }
-  say('Asking…')
+
+function update(next) {
+  // A proxy can answer with a page of its own.
+  if (!next.getElementById('verdict')) throw new Error('not our page')
+  // Another version of pg-health is running.
+  for (const tag of ['style', 'script']) {
+    if (next.querySelector(tag).textContent !== find(tag).textContent) return location.reload()
+  }
+  localizeTimes(next)
+  for (const old of document.querySelectorAll('[id]')) {
+    const fresh = next.getElementById(old.id)
+    if (!old.isEqualNode(fresh)) old.replaceChildren(...fresh.childNodes)
+  }
+  showIndicator(next.title, next.body.dataset.indicator)
+}
+
+function showNoAnswer() {
+  if (document.body.dataset.indicator === 'no-answer') return
+  const verdict = find('template').content.cloneNode(true)
+  verdict.querySelector('time').dateTime = find('footer time').dateTime
+  localizeTimes(verdict)
+  find('#verdict').replaceChildren(verdict)
+  find('#since').replaceChildren()
+  showIndicator('? No answer', 'no-answer')
+}
+
+function showIndicator(title, indicator) {
+  document.title = title
+  document.body.dataset.indicator = indicator
+  const { src } = find('#verdict img')
+  if (icon.href !== src) icon.href = src
+}
+
+function localizeTimes(root) {
+  const today = new Date().toDateString()
+  for (const time of root.querySelectorAll('time')) {
+    const date = new Date(time.dateTime)
+    const isToday = date.toDateString() === today
+    time.title = \`\${date.toISOString().slice(0, 19).replace('T', ' ')} UTC\`
+    time.textContent = isToday ? date.toLocaleTimeString() : date.toLocaleString()
+  }
+}
+
+async function check() {
+  output.textContent = 'Checking…'
   try {
-    const answer = await fetch(form.action, { cache: 'no-store', signal: AbortSignal.timeout(65000) })
-    const { error, status } = await answer.json()
-    say(answer.status + ': ' + (error ?? status) + ', ' + answer.headers.get('x-process-time-ms') + ' ms')
+    const response = await fetch(form.action, {
+      cache: 'no-store',
+      signal: AbortSignal.timeout(${checkTimeoutMs}),
+    })
+    const { error, status } = await response.json()
+    const tookMs = response.headers.get('x-process-time-ms')
+    output.textContent = \`\${response.status}: \${error ?? status}, \${tookMs} ms\`
   } catch {
-    say('no answer')
+    output.textContent = 'no answer'
   }
   await refresh()
-  asking = false
 }
-document.onvisibilitychange = () => document.hidden || refresh()
-localise(document)
+
+form.addEventListener('submit', async event => {
+  event.preventDefault()
+  if (isChecking) return
+  isChecking = true
+  await check()
+  isChecking = false
+})
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden) refresh()
+})
+localizeTimes(document)
 timer = setTimeout(refresh, ${refreshMs})
-`.replace(/\n */g, '\n')
+`

@@ -1,10 +1,7 @@
-// Chromium for tests of the page, and a page whose clock and checks the test decides about.
+// Chromium for tests of the page, and a server whose clock and checks the test controls.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { TestContext } from 'node:test'
-import { type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
+import { after, type TestContext } from 'node:test'
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
 import { repliesOf } from '../../lib/health/reply.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
 import { createConnections } from '../../lib/http/connections.ts'
@@ -13,7 +10,7 @@ import { createHistory } from '../../lib/monitor/history.ts'
 import { pagesOf } from '../../lib/page/page.ts'
 import { findTool } from './tools.ts'
 
-/** Nothing that needs a screen, a sandbox, or the internet. */
+/** Chromium needs no screen, no sandbox and no internet. */
 const flags = [
   '--headless',
   '--no-sandbox',
@@ -24,25 +21,25 @@ const flags = [
   '--disable-sync',
 ]
 
-/** A browser with a fresh profile, gone after the test; undefined, and the test skipped, where there is none. */
+/** One process for all tests of a file: starting it takes most of a second. */
+let chromiumProcess: Promise<Browser> | undefined
+after(async () => (await chromiumProcess)?.close())
+
+/** A fresh profile for one test. Undefined, and the test skipped, where there is no Chromium. */
 export async function openBrowser(
   t: TestContext,
   options: BrowserContextOptions = {},
 ): Promise<BrowserContext | undefined> {
   const executablePath = findTool(t, 'chromium')
   if (executablePath === undefined) return undefined
-  const profile = mkdtempSync(join(tmpdir(), 'pg-health-browser-'))
-  const context = await chromium.launchPersistentContext(profile, {
-    executablePath,
-    args: flags,
+  chromiumProcess ??= chromium.launch({ executablePath, args: flags })
+  const browser = await chromiumProcess
+  const context = await browser.newContext({
     timezoneId: 'America/New_York',
     locale: 'en-US',
     ...options,
   })
-  t.after(async () => {
-    await context.close()
-    rmSync(profile, { recursive: true, force: true })
-  })
+  t.after(() => context.close())
   return context
 }
 
@@ -50,14 +47,18 @@ export async function openBrowser(
 const noon = new Date('2026-11-22T12:00:00Z')
 
 /**
- * Opens the address, and keeps everything that the browser complained about: policy, script, network. The reader's
- * clock stands still, as how the page writes a time depends on what is today.
+ * Opens the address and collects every complaint of the browser: policy, script, network. Without the complaint about
+ * a response with status 503, which Chromium writes for every unhealthy page.
+ *
+ * @param today the date of the reader's clock. `page.clock.runFor` moves it, and fires the timers of the page.
  */
 export async function openPage(context: BrowserContext, url: string, today = noon) {
   const complaints: string[] = []
   const page = await context.newPage()
-  await page.clock.setFixedTime(today)
-  page.on('console', message => complaints.push(message.text()))
+  await page.clock.install({ time: today })
+  page.on('console', message => {
+    if (!/status of 503/.test(message.text())) complaints.push(message.text())
+  })
   page.on('pageerror', error => complaints.push(String(error)))
   await page.goto(url)
   return { page, complaints }
@@ -65,18 +66,18 @@ export async function openPage(context: BrowserContext, url: string, today = noo
 
 export interface Stage {
   readonly url: string
-  /** A check that ends so much later. */
+  /** Records a check that ends this much later. */
   check(afterMs: number, verdict: Verdict): void
-  /** Time goes by and nobody asks. */
+  /** Lets time pass without a check. */
   pass(ms: number): void
-  /** What the next request to /health finds; healthy unless set. */
+  /** Sets what the next request to /health finds; healthy unless set. */
   next(verdict: Verdict): void
-  /** How often the path was asked for. */
+  /** How many requests there were for the path. */
   asked(path: string): number
   close(): Promise<void>
 }
 
-/** The page as the program serves it, on a history of the test's making that begins at noon UTC. */
+/** Serves the page as the program does, with a history that the test makes and that begins at noon UTC. */
 export async function openStage(t: TestContext): Promise<Stage> {
   const clock = { ms: 0 }
   const history = createHistory({ now: () => clock.ms, date: () => new Date(noon.getTime() + clock.ms) })
@@ -88,7 +89,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
       answer(verdict, 0)
     },
     replies: repliesOf(503),
-    pages: new Map(pagesOf({ ...history, version: '0.1.0' })),
+    pages: new Map(pagesOf({ ...history, version: '0.1.0', unhealthyStatus: 503 })),
     now: () => performance.now(),
     connections: createConnections(100),
     phase: () => 'serving',
@@ -120,4 +121,4 @@ export async function openStage(t: TestContext): Promise<Stage> {
   }
 }
 
-export type { Page }
+export type { Page } from 'playwright-core'

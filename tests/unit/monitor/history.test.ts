@@ -1,12 +1,14 @@
-// What is remembered of the checks, for how long, and what a jump of the clock does to it.
+// Remembers what checks found: states, ages, dates and buckets, also when a clock stands still or jumps.
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { parse } from 'yaml'
 import type { Reason, Verdict } from '../../../lib/health/verdict.ts'
-import { createHistory, intermittent, natureOf } from '../../../lib/monitor/history.ts'
+import { createHistory, intermittent, natureOf, sustainedAfterMs } from '../../../lib/monitor/history.ts'
 
 const noon = Date.parse('2026-11-22T12:00:00Z')
 
-/** A history with the test's own clocks: the monotonic one began long before it did. */
+/** A history with the test's own clocks. The monotonic clock started long before the history. */
 function stage() {
   const clock = { ms: 5_000_000.25, jump: 0 }
   const startedAt = clock.ms
@@ -26,19 +28,33 @@ const healthy: Verdict = { by: 'check', result: 'healthy', queryMs: 1 }
 const failed = (result: Reason): Verdict => ({ by: 'deadline', result })
 const minutes = (count: number) => count * 60_000
 
-test('natureOf() calls failures intermittent from three changes of state within fifteen minutes', () => {
-  assert.deepEqual(intermittent, { changes: 3, withinMs: minutes(15) })
+test('natureOf() says intermittent from three changes of state on, healthy or not', () => {
   for (const state of ['healthy', 'unhealthy'] as const) {
-    assert.equal(natureOf(state, [0, minutes(7), minutes(15)]), 'intermittent', state)
-    assert.equal(natureOf(state, [1, 2, 3, 4, minutes(60)]), 'intermittent', state)
+    assert.equal(natureOf(state, 0, 3), 'intermittent', state)
+    assert.equal(natureOf(state, sustainedAfterMs - 1, 50), 'intermittent', state)
   }
 })
 
-test('natureOf() calls a failure with fewer changes sustained, and says nothing of health', () => {
-  for (const ago of [[], [0], [0, minutes(15)], [0, minutes(15), minutes(15) + 1], [minutes(600)]]) {
-    assert.equal(natureOf('unhealthy', ago), 'sustained', String(ago))
-    assert.equal(natureOf('healthy', ago), undefined, String(ago))
-  }
+test('natureOf() says recent of a failure at first, sustained after two minutes, nothing of health', () => {
+  assert.equal(natureOf('unhealthy', 0, 0), 'recent')
+  assert.equal(natureOf('unhealthy', sustainedAfterMs - 1, 2), 'recent')
+  for (const changes of [0, 1, 2, 3, 50])
+    assert.equal(natureOf('unhealthy', sustainedAfterMs, changes), 'sustained')
+  for (const heldMs of [0, minutes(600)]) assert.equal(natureOf('healthy', heldMs, 2), undefined)
+})
+
+test('sustained and intermittent have the limits of the alerts in deploy/prometheus/rules.yml', () => {
+  const { groups } = parse(
+    readFileSync(new URL('../../../deploy/prometheus/rules.yml', import.meta.url), 'utf8'),
+  )
+  const rules: { alert: string; expr: string; for?: string }[] = groups[0].rules
+  const rule = (name: string) => rules.find(({ alert }) => alert === name)
+  const unhealthy = rule('PgHealthDatabaseUnhealthy')
+  assert.deepEqual([unhealthy?.expr, unhealthy?.for], ['pghealth_up == 0', `${sustainedAfterMs / 60_000}m`])
+  const { changes, withinMs } = intermittent
+  const window = `${withinMs / 60_000}m`
+  const flapping = rule('PgHealthDatabaseFlapping')?.expr
+  assert.equal(flapping, `increase(pghealth_state_changes_total[${window}]) >= ${changes}`)
 })
 
 test('a history without a check knows neither a state nor a bucket', () => {
@@ -53,7 +69,7 @@ test('a history without a check knows neither a state nor a bucket', () => {
   })
 })
 
-test('changes say when, why, in which order the reasons came, and how long each state held, newest first', () => {
+test('changes, newest first, have their date, their reasons in order, and how long they lasted', () => {
   const { after, clock, read } = stage()
   after(1, healthy)
   after(60, failed('unreachable'))
@@ -73,26 +89,30 @@ test('changes say when, why, in which order the reasons came, and how long each 
   assert.deepEqual(
     [nature, recentChanges],
     [undefined, 2],
-    'one outage is no flap; the first result no change',
+    'one outage is not flapping; the first result is no change',
   )
 })
 
-test('failures are intermittent for fifteen minutes after the third change, and sustained when one stays', () => {
+test('three changes are intermittent for fifteen minutes, unless a failure lasts two minutes', () => {
   const { after, clock, read } = stage()
+  const natures = (...steps: number[]) =>
+    steps.map(ms => {
+      clock.ms += ms
+      return read().nature
+    })
   after(1, healthy)
   after(1, failed('timeout'))
-  assert.equal(read().nature, 'sustained')
+  assert.deepEqual(natures(0, minutes(2) - 1, 1), ['recent', 'recent', 'sustained'])
   after(1, healthy)
-  assert.equal(read().nature, undefined)
+  assert.deepEqual(natures(0), [undefined])
   after(1, failed('timeout'))
-  assert.equal(read().nature, 'intermittent')
-  clock.ms += minutes(15) - 2_000
-  assert.equal(read().nature, 'intermittent')
-  clock.ms += 1
-  assert.equal(read().nature, 'sustained')
+  assert.deepEqual(natures(0, minutes(2) - 1, 1), ['intermittent', 'intermittent', 'sustained'])
+  after(0, healthy)
+  assert.deepEqual(natures(0), ['intermittent'], 'four changes within five minutes')
+  assert.deepEqual(natures(minutes(13) - 1_000, 1), ['intermittent', undefined])
 })
 
-test('fifty changes are kept, and a hundred thousand take no more room', () => {
+test('only the last fifty changes are kept, of a hundred thousand', () => {
   const { after, read } = stage()
   for (let round = 0; round < 50_000; round += 1) {
     after(1, healthy)
@@ -120,7 +140,7 @@ test('a bucket of ten seconds counts its checks, and its failures by reason', ()
   )
 })
 
-test('buckets are of the last hour, and those that nobody asked in are left out', () => {
+test('buckets are of the last hour; those without a check are left out', () => {
   const { after, clock, read } = stage()
   const indexes = () => read().buckets.map(({ index }) => index)
   after(0, healthy)
@@ -135,16 +155,16 @@ test('buckets are of the last hour, and those that nobody asked in are left out'
   assert.deepEqual(
     read().buckets.map(({ index, checks, failures }) => [index, checks, failures]),
     [[3_960, 1, { tls: 1 }]],
-    'what the slot held hours ago is gone',
+    'nothing of the hours before',
   )
 })
 
-test('a bucket knows its slowest healthy check, and its median to 5 %, from 0.05 ms to 100 s', () => {
+test('a bucket has its slowest healthy check, and its median to 5 %, from 0.05 ms to 100 s', () => {
   for (const middle of [0.06, 0.9, 1, 7.77, 49, 100, 1_999, 99_000]) {
     const { after, read } = stage()
     for (const queryMs of [middle * 3, middle, middle / 3])
       after(0, { by: 'check', result: 'healthy', queryMs })
-    // Failures are counted, but a refusal in 0.2 ms is not a fast database.
+    // A refused connection after 0.2 ms is not a fast database: failures have no part in durations.
     for (let count = 0; count < 9; count += 1)
       after(0, { by: 'check', result: 'unreachable', connectMs: 0.2 })
     const [bucket] = read().buckets
@@ -157,7 +177,7 @@ test('a bucket knows its slowest healthy check, and its median to 5 %, from 0.05
   }
 })
 
-test('a bucket keeps its median when the next has begun, and connecting counts as part of the check', () => {
+test('a bucket keeps its median when the next begins; the time to connect is part of a check', () => {
   const { after, read } = stage()
   after(0, { by: 'check', result: 'healthy', connectMs: 4, queryMs: 4 })
   after(10, { by: 'check', result: 'healthy', queryMs: 800 })
@@ -169,39 +189,68 @@ test('a bucket keeps its median when the next has begun, and connecting counts a
   assert.equal(medians[2], undefined)
 })
 
-for (const [name, jump] of Object.entries({
-  back: -minutes(600),
-  forth: minutes(600),
-  'an hour': minutes(60),
-})) {
-  test(`a wall clock that jumps (${name}) moves every label by as much, and no duration, order or bucket`, () => {
-    const { after, clock, read } = stage()
-    after(1, healthy)
-    after(30, failed('timeout'))
-    const before = read()
-    clock.jump = jump
-    const moved = read()
-    const shifted = JSON.parse(JSON.stringify(before), (_, value) =>
-      typeof value === 'string' && value.endsWith('Z')
-        ? new Date(Date.parse(value) + jump).toISOString()
-        : value,
-    )
-    assert.deepEqual(JSON.parse(JSON.stringify(moved)), shifted)
-    after(4, healthy)
-    const { changes } = read()
-    assert.deepEqual(
-      changes.map(({ heldMs }) => heldMs),
-      [0, 4_000, 30_000],
-    )
-    const times = changes.map(({ at }) => at.getTime())
-    assert.deepEqual(times, times.toSorted().reverse())
-  })
-}
+test('a wall clock set back moves every date by as much, and changes no age, order or bucket', () => {
+  const { after, clock, read } = stage()
+  after(1, healthy)
+  after(30, failed('timeout'))
+  clock.ms += 2_000
+  const before = read()
+  clock.jump = -minutes(600)
+  const shifted = JSON.parse(JSON.stringify(before), (_, value) =>
+    typeof value === 'string' && value.endsWith('Z')
+      ? new Date(Date.parse(value) + clock.jump).toISOString()
+      : value,
+  )
+  assert.deepEqual(JSON.parse(JSON.stringify(read())), shifted)
+  assert.equal(read().last?.agoMs, 2_000)
+  after(4, healthy)
+  const { changes } = read()
+  const held = changes.map(({ heldMs }) => heldMs)
+  assert.deepEqual(held, [0, 6_000, 30_000])
+  const times = changes.map(({ at }) => at.getTime())
+  assert.deepEqual(times, times.toSorted().reverse())
+})
 
-test('a wall clock that drifts does not move the label of what is past', () => {
+test('after a suspend, in which the monotonic clock stood still, every age is that of the wall clock', () => {
+  const { after, clock, read } = stage()
+  after(1, failed('timeout'))
+  after(60, healthy)
+  clock.ms += 1_000
+  const before = read()
+  assert.deepEqual([before.last?.agoMs, before.uptimeMs, before.recentChanges], [1_000, 62_000, 1])
+  clock.jump = 8 * minutes(60)
+  const { at, uptimeMs, last, changes, recentChanges, buckets } = read()
+  assert.equal(at.toISOString(), '2026-11-22T20:01:02.000Z')
+  assert.equal(last?.agoMs, 8 * minutes(60) + 1_000)
+  assert.equal(last?.at.toISOString(), '2026-11-22T12:01:01.000Z', 'what happened keeps its date')
+  const held = changes.map(({ heldMs }) => heldMs)
+  assert.deepEqual(held, [8 * minutes(60) + 1_000, 60_000])
+  assert.deepEqual([uptimeMs, recentChanges, buckets], [8 * minutes(60) + 62_000, 0, []])
+  after(2, healthy)
+  assert.equal(read().last?.agoMs, 0)
+  assert.deepEqual(
+    read().buckets.map(bucket => bucket.at.toISOString()),
+    ['2026-11-22T20:01:00.000Z'],
+  )
+})
+
+test('of the two clocks the one that says more counts: a clock set back does not hide a suspend', () => {
+  const { after, clock, read } = stage()
+  after(1, healthy)
+  clock.jump = -minutes(60)
+  assert.equal(read().last?.agoMs, 0, 'never negative')
+  clock.jump += minutes(30)
+  assert.equal(read().last?.agoMs, minutes(30))
+  clock.ms += 1_000
+  assert.equal(read().last?.agoMs, minutes(30) + 1_000)
+})
+
+test('a wall clock that drifts does not change the dates of the past, nor any age', () => {
   const { after, clock, read } = stage()
   after(1, healthy)
   const [change] = read().changes
-  clock.jump = 400
-  assert.deepEqual(read().changes[0]?.at, change?.at)
+  for (const jump of [400, 800, -400]) {
+    clock.jump = jump
+    assert.deepEqual(read().changes, [change], String(jump))
+  }
 })
