@@ -258,44 +258,17 @@ test("the dashboard's Now is sustained when the alert fires, and not before", t 
   const file = join(mkdtempSync(join(tmpdir(), 'pg-health-promtool-')), 'test.yml')
   t.after(() => rmSync(dirname(file), { recursive: true }))
   const series = (name: string, values: string) => ({ series: `${name}{instance="one"}`, values })
-  /** What it shows when, of an instance with these verdicts and changes, a scrape each 15 s from 0 s on. */
-  const cases: [up: string, changes: string, shown: [at: string, value: number][]][] = [
-    ['1x80', '0x80', [['10m', 0]]],
-    [
-      '1x3 0x76',
-      '0x3 1x76',
-      [
-        ['45s', 0],
-        ['1m', 2],
-        ['2m45s', 2],
-        ['3m', 3],
-        ['15m', 3],
-      ],
-    ],
-    [
-      '0x80',
-      '0x80',
-      [
-        ['15s', 2],
-        ['1m45s', 2],
-        ['2m', 3],
-      ],
-    ],
-    [
-      '1x3 0x3 1x3 0x76',
-      '0x3 1x3 2x3 3x76',
-      [
-        ['1m', 2],
-        ['2m', 0],
-        ['4m', 1],
-        ['10m', 1],
-      ],
-    ],
+  /** What it shows at each time: 0 healthy, 1 intermittent, 2 unhealthy, 3 sustained. One scrape each 15 s. */
+  const cases: [up: string, changes: string, shown: Readonly<Record<string, number>>][] = [
+    ['1x80', '0x80', { '10m': 0 }],
+    ['1x3 0x76', '0x3 1x76', { '45s': 0, '1m': 2, '2m45s': 2, '3m': 3, '15m': 3 }],
+    ['0x80', '0x80', { '15s': 2, '1m45s': 2, '2m': 3 }],
+    ['1x3 0x3 1x3 0x76', '0x3 1x3 2x3 3x76', { '1m': 2, '2m': 0, '4m45s': 1, '5m': 3 }],
   ]
   const tests = cases.map(([up, changes, shown]) => ({
     interval: '15s',
     input_series: [series('pghealth_up', up), series('pghealth_state_changes_total', changes)],
-    promql_expr_test: shown.map(([at, value]) => ({
+    promql_expr_test: Object.entries(shown).map(([at, value]) => ({
       expr: now,
       eval_time: at,
       exp_samples: [{ labels: '{instance="one"}', value }],
