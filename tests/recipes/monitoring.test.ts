@@ -6,7 +6,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -251,6 +251,34 @@ test('promtool: each alert fires when it should, and is quiet when it should not
   }
 })
 
+test("the dashboard's Now is sustained when the alert fires, and not before", t => {
+  const promtool = findTool(t, 'promtool')
+  if (promtool === undefined) return
+  const now = expressionsOf('grafana/dashboard.json').find(([title]) => title === 'Now')?.[1]
+  const file = join(mkdtempSync(join(tmpdir(), 'pg-health-promtool-')), 'test.yml')
+  t.after(() => rmSync(dirname(file), { recursive: true }))
+  const series = (name: string, values: string) => ({ series: `${name}{instance="one"}`, values })
+  /** What it shows at each time: 0 healthy, 1 intermittent, 2 unhealthy, 3 sustained. One scrape each 15 s. */
+  const cases: [up: string, changes: string, shown: Readonly<Record<string, number>>][] = [
+    ['1x80', '0x80', { '10m': 0 }],
+    ['1x3 0x76', '0x3 1x76', { '45s': 0, '1m': 2, '2m45s': 2, '3m': 3, '15m': 3 }],
+    ['0x80', '0x80', { '15s': 2, '1m45s': 2, '2m': 3 }],
+    ['1x3 0x3 1x3 0x76', '0x3 1x3 2x3 3x76', { '1m': 2, '2m': 0, '4m45s': 1, '5m': 3 }],
+  ]
+  const tests = cases.map(([up, changes, shown]) => ({
+    interval: '15s',
+    input_series: [series('pghealth_up', up), series('pghealth_state_changes_total', changes)],
+    promql_expr_test: Object.entries(shown).map(([at, value]) => ({
+      expr: now,
+      eval_time: at,
+      exp_samples: [{ labels: '{instance="one"}', value }],
+    })),
+  }))
+  writeFileSync(file, JSON.stringify({ evaluation_interval: '15s', tests }))
+  const { status, stdout, stderr } = spawnSync(promtool, ['test', 'rules', file], { encoding: 'utf8' })
+  assert.equal(status, 0, stdout + stderr)
+})
+
 /** Prometheus with our own files, but for the address of its target and its pace; gone with the test. */
 async function openPrometheus(t: TestContext, program: string, origin: string) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-prometheus-'))
@@ -331,7 +359,7 @@ test('a real Prometheus scrapes the program, and each panel of the dashboard has
   proxy.stall()
   assert.equal(await health(), 503)
   await see(up, 0)
-  // 2 is sustained: it has not come back. 1 is intermittent: it came, and went again.
+  // 2 is unhealthy, not yet sustained; 1 is intermittent.
   await see(nature, 2)
   proxy.flow()
   assert.equal(await health(), 200)

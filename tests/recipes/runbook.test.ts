@@ -1,4 +1,4 @@
-// The runbook says what is so: its sentences, links, numbers and commands are those of the program and the recipes.
+// The runbook is true: its sentences, links, numbers and commands are those of the program and the recipes.
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { findTool } from '../support/tools.ts'
 
 const runbook = readFileSync(recipe('../docs/runbook.md'), 'utf8')
 const headings = [...runbook.matchAll(/^##+ (.+)$/gm)].map(([, heading = '']) => heading)
-/** The commands of the runbook, as they stand there. */
+/** The commands of the runbook, as they are written. */
 const commands = [...runbook.matchAll(/^```sh\n([^`]+)\n```$/gm)].map(([, command = '']) => command)
 
 /** As GitHub makes the anchor of a heading. */
@@ -30,22 +30,20 @@ function commandWith(words: string): string {
   return found[0] ?? ''
 }
 
-test('the runbook has a paragraph for every sentence that a caller can read, and for no other', () => {
+test('the runbook has a paragraph with Check and Fix for every sentence that a client can read, and no other', () => {
   const explained = [...runbook.matchAll(/^### `(.+)`$/gm)].map(([, sentence = '']) => sentence)
   assert.deepEqual(explained.toSorted(), Object.values(sentences).toSorted())
   for (const paragraph of runbook.split(/^### `/m).slice(1)) {
     const [text = ''] = paragraph.split(/^## /m)
-    assert.match(text, /\bLook\b/, text)
-    assert.match(text, /\bHelps\b/, text)
+    assert.match(text, /^Check:/m, text)
+    assert.match(text, /^Fix[:,]/m, text)
   }
 })
 
-test('the anchors that alerts link to are there, and so is every anchor that the runbook itself links to', () => {
+test('the runbook has the headings that alerts link to', () => {
   const alerts = ['database-unhealthy-sustained', 'database-flapping-intermittent', 'database-slow']
-  const links = [...runbook.matchAll(/\]\(#([^)]+)\)/g)].map(([, anchor = '']) => anchor)
-  assert.ok(links.length > 0)
   const anchors = headings.map(anchorOf)
-  for (const anchor of [...alerts, 'probe-target-missing', 'nobody-asks', ...links]) {
+  for (const anchor of [...alerts, 'probe-target-missing', 'nobody-asks']) {
     assert.ok(anchors.includes(anchor), anchor)
   }
 })

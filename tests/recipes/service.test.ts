@@ -1,4 +1,4 @@
-// The units of deploy/systemd, installed as the README says, in a container whose first process is systemd.
+// The units of deploy/systemd, installed as docs/deploying.md says, in a container whose first process is systemd.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -15,9 +15,9 @@ import { findTool } from '../support/tools.ts'
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const unit = join(root, 'deploy/systemd/pg-health.service')
 const unitText = readFileSync(unit, 'utf8')
-const readme = readFileSync(join(root, 'README.md'), 'utf8')
-/** The README's commands: the first makes the program, the others install it. */
-const [make = '', ...install] = (/\*\*systemd\*\*[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme)?.[1] ?? '').split(
+const deploying = readFileSync(join(root, 'docs/deploying.md'), 'utf8')
+/** The commands of docs/deploying.md: the first makes the program, the others install it. */
+const [make = '', ...install] = (/^## systemd[\s\S]*?```sh\n([\s\S]*?)```/m.exec(deploying)?.[1] ?? '').split(
   '\n',
 )
 
@@ -48,7 +48,7 @@ test("the service's exposure, as systemd-analyze reckons it, is at most 1.5 of 1
   assert.match(stdout, /Overall exposure level for pg-health.service: [01][.]\d/)
 })
 
-/** A machine of its own, with the program built, and the README's commands done in a checkout. */
+/** A machine of its own, with the program built, and the document's commands done in a checkout. */
 async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runtime) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   later(async () => rmSync(folder, { recursive: true }))
@@ -147,7 +147,7 @@ const journal = (priority: string) =>
   `journalctl --sync; journalctl -q -o cat -p ${priority} -u pg-health _TRANSPORT=stdout \
   --since="$(cat /run/mark 2>/dev/null || echo @0)"`
 
-test('systemd: installed as the README says, in its sandbox, through its socket', {
+test('systemd: installed as docs/deploying.md says, in its sandbox, through its socket', {
   timeout: 600_000,
 }, async t => {
   const runtime = await findRuntime(t, [image], 'systemd')
