@@ -100,7 +100,7 @@ interface MonitorsOptions {
   readonly inFlight: () => number
 }
 
-/** Everything that gets each verdict, and the pages that show what it was. */
+/** Everything that gets each verdict and each refused request, and the pages that show what it was. */
 function createMonitors({ config, host, version, log, database, inFlight }: MonitorsOptions) {
   const { now, date } = host
   const report = createReport({ log, now, slowMs: config.slowMs, serverMessageOf: () => undefined })
@@ -117,12 +117,17 @@ function createMonitors({ config, host, version, log, database, inFlight }: Moni
     more: createProcessSeries({ host: host.process, date, now, folder: '/proc/self' }),
   })
   const pages: Pages = new Map(shown ? [...people, ['/metrics', metrics.render]] : [])
-  return { observe, pages, onAnswer: metrics.onAnswer }
+  return { observe, pages, onAnswer: metrics.onAnswer, onRefused }
 
   function observe(verdict: Verdict) {
     report.observe(verdict)
     metrics.observe(verdict)
     history.observe(verdict)
+  }
+
+  function onRefused(status: number) {
+    report.onRefused(status)
+    metrics.onRefused(status)
   }
 }
 
