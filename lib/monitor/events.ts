@@ -140,7 +140,9 @@ export const events = {
 /** The name of an event. */
 export type Event = keyof typeof events
 
-/** The fields that an event may have. */
+/** The fields that an event may have; the compiler refuses all others. */
 export type FieldsOf<Name extends Event> = {
-  readonly [Field in (typeof events)[Name]['fields'][number]]?: FieldTypes[Field] | undefined
+  readonly [Field in keyof FieldTypes]?: Field extends (typeof events)[Name]['fields'][number]
+    ? FieldTypes[Field] | undefined
+    : never
 }
