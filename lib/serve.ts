@@ -51,8 +51,9 @@ export async function serve(config: Config, host: Host, version: string): Promis
     now,
     connections,
     onAnswer: monitors.onAnswer,
-    onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
-    onAcceptError: error => log('error', 'accept_failed', "can't accept a connection", detailsOf(error)),
+    onError: error =>
+      log('request_failed', 'a request failed because of an internal error', detailsOf(error)),
+    onAcceptError: error => log('accept_failed', "can't accept a connection", detailsOf(error)),
   })
   const shutdown = createShutdown({
     steps: {
@@ -76,12 +77,12 @@ export async function serve(config: Config, host: Host, version: string): Promis
   host.process.on('SIGINT', shutdown)
   handleErrors(host, database, log)
 
-  log('info', 'start', `pg-health ${version}, database ${config.database}`, {
+  log('start', `pg-health ${version}, database ${config.database}`, {
     version,
     database: config.database,
   })
   if (config.leftOut.length > 0) {
-    log('warn', 'parameters_left_out', `left out of the database URL: ${config.leftOut.join(', ')}`)
+    log('parameters_left_out', `ignored parameters of the database URL: ${config.leftOut.join(', ')}`)
   }
   await listen(http, config, socket, host, log)
   // Opens the session. Its verdict is the first result in the log.
@@ -100,10 +101,10 @@ interface MonitorsOptions {
   readonly inFlight: () => number
 }
 
-/** Everything that gets each verdict, and the pages that show what it was. */
+/** Everything that gets each verdict and each refused request, and the pages that show what it was. */
 function createMonitors({ config, host, version, log, database, inFlight }: MonitorsOptions) {
   const { now, date } = host
-  const report = createReport({ log, now, slowMs: config.slowMs })
+  const report = createReport({ log, now, slowMs: config.slowMs, serverMessageOf: () => undefined })
   const history = createHistory({ now, date })
   const shown = config.details === 'on'
   const people = pagesOf({ ...history, version, unhealthyStatus: config.unhealthyStatus })
@@ -117,12 +118,18 @@ function createMonitors({ config, host, version, log, database, inFlight }: Moni
     more: createProcessSeries({ host: host.process, date, now, folder: '/proc/self' }),
   })
   const pages: Pages = new Map(shown ? [...people, ['/metrics', metrics.render]] : [])
-  return { observe, showShutdown: () => history.observe(shutdownVerdict), pages, onAnswer: metrics.onAnswer }
+  const showShutdown = () => history.observe(shutdownVerdict)
+  return { observe, showShutdown, pages, onAnswer: metrics.onAnswer, onRefused }
 
   function observe(verdict: Verdict) {
-    report(verdict)
+    report.observe(verdict)
     metrics.observe(verdict)
     history.observe(verdict)
+  }
+
+  function onRefused(status: number) {
+    report.onRefused(status)
+    metrics.onRefused(status)
   }
 }
 
@@ -147,11 +154,11 @@ function openLog({ logFormat, logLevel }: Config, host: Host): Log {
 function handleErrors(host: Host, database: Database, log: Log) {
   // Malformed authentication messages escape the driver's promises. Only the session is lost.
   host.process.on('unhandledRejection', reason => {
-    log('error', 'unhandled_rejection', 'the session with the database is dropped', detailsOf(reason))
+    log('unhandled_rejection', 'internal error, the session with the database is dropped', detailsOf(reason))
     database.reset(codedError('CONNECTION_DESTROYED'))
   })
   host.process.on('uncaughtException', error => {
-    log('error', 'uncaught_exception', 'internal error, exit 70', detailsOf(error))
+    log('uncaught_exception', 'internal error, exit 70', detailsOf(error))
     host.process.exit(exitCodes.internal)
   })
 }
@@ -169,12 +176,12 @@ async function listen(
     const bound = await http.listen(socket ?? (name === undefined ? { port } : { host: name, port }))
     const shown = (socket ? bound?.address : name) ?? '::'
     const url = bound && urlOf(shown === '::' ? 'localhost' : shown, bound.port)
-    log('info', 'listening', `listening on ${url ?? `a Unix socket, ${place}`}`, { url, ...socket })
+    log('listening', `listening on ${url ?? `a Unix socket, ${place}`}`, { url, ...socket })
   } catch (error) {
     const code = codeOf(error)
     // A port may become free; the socket of a unit stays as it is.
     const hint = socket ? ' (a unit needs ListenStream= and Accept=no)' : ''
-    log('error', 'listen_failed', `can't listen on ${place}: ${code}${hint}`, {
+    log('listen_failed', `can't listen on ${place}: ${code}${hint}`, {
       code,
       ...(socket ?? { port }),
     })

@@ -1,20 +1,19 @@
-// Counts, sorts and writes what monitoring reads: the text format of Prometheus.
+// Counts, sorts by duration, and writes the text format of Prometheus.
 
-/** One row of the table. Whatever is counted stands in a row, so none can be counted and not shown. */
+/** One metric at /metrics. */
 export interface Series {
   readonly name: string
-  /** `untyped` is for stock names that break Prometheus' rules for names. */
-  readonly type: 'counter' | 'gauge' | 'histogram' | 'untyped'
-  /** One sentence. */
+  readonly type: 'counter' | 'gauge' | 'histogram'
+  /** One or two sentences: what it means, and its unit where the name has none. */
   readonly help: string
-  /** What is known now; a series of which nothing is known is not shown. */
+  /** The values now. Without a sample the metric is absent. */
   readonly samples: () => Samples
 }
 
 /** What follows the name (nothing, labels, or a suffix and labels), and the value. */
 export type Samples = readonly (readonly [after: string, value: number])[]
 
-/** A series of one number, as far as that is known; its name says whether it is a counter or a gauge. */
+/** Makes a metric of one number, absent while the number is undefined. It is a counter if its name ends in `_total`, else a gauge. */
 export function row(name: string, help: string, value: () => number | undefined): Series {
   const samples = () => {
     const known = value()
@@ -23,7 +22,7 @@ export function row(name: string, help: string, value: () => number | undefined)
   return { name, type: name.endsWith('_total') ? 'counter' : 'gauge', help, samples }
 }
 
-/** What follows a series' name: `{a="b",c="d"}`, or nothing. */
+/** Writes labels: `{a="b",c="d"}`, or nothing if there are none. */
 export function labelsOf(labels: Readonly<Record<string, string | number>>): string {
   const pairs = Object.entries(labels).map(
     ([name, value]) => `${name}="${escaped(String(value), /[\\\n"]/g)}"`,
@@ -31,7 +30,7 @@ export function labelsOf(labels: Readonly<Record<string, string | number>>): str
   return pairs.length === 0 ? '' : `{${pairs.join()}}`
 }
 
-/** The series in Prometheus' text format 0.0.4; nothing when it has no samples. */
+/** Writes a metric in Prometheus' text format 0.0.4. Empty if it has no samples. */
 export function textOf({ name, type, help, samples }: Series): string {
   const lines = samples().map(([after, value]) => `${name}${after} ${value}\n`)
   if (lines.length === 0) return ''
@@ -42,9 +41,9 @@ function escaped(text: string, special: RegExp): string {
   return text.replace(special, mark => (mark === '\n' ? '\\n' : `\\${mark}`))
 }
 
-/** Counts `keys`, and whatever is none of them as the last. Its numbers live in one array: no garbage. */
+/** Makes counters, one for each of `keys`, from 0. A key that is not in the list counts as the last one. */
 export function createTally<Key extends string | number>(keys: readonly Key[]) {
-  const counts = new Float64Array(keys.length)
+  const counts = keys.map(() => 0)
   return { count, samples }
 
   function count(key: Key) {
@@ -58,21 +57,24 @@ export function createTally<Key extends string | number>(keys: readonly Key[]) {
   }
 }
 
-/** Seconds: 0.05 and 0.1, the lines of the page and the alert rules, among them; 2.5 holds what ends at the deadline of 2 s. */
+/**
+ * Upper edges of the buckets, seconds. The page and the alerts use 0.05 and 0.1; 2.5 takes what ends at the default
+ * deadline of 2 s.
+ */
 const edges = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10]
 
-/** Sorts durations (seconds) by size. Its numbers live in two arrays: no garbage. */
+/** Makes a histogram of durations in seconds. */
 export function createHistogram() {
-  /** How many were up to each edge but above the one before; the last is for those above all. */
-  const counts = new Float64Array(edges.length + 1)
-  const sum = new Float64Array(1)
+  /** Those up to each edge but above the edge before. The last is for those above all edges. */
+  const counts = [...edges, Number.POSITIVE_INFINITY].map(() => 0)
+  let sum = 0
   return { observe, samples }
 
   function observe(seconds: number) {
     let slot = 0
     while (seconds > (edges[slot] ?? Number.POSITIVE_INFINITY)) slot += 1
     counts[slot] = (counts[slot] ?? 0) + 1
-    sum[0] = (sum[0] ?? 0) + seconds
+    sum += seconds
   }
 
   function samples(labels: Readonly<Record<string, string>>): Samples {
@@ -81,6 +83,6 @@ export function createHistogram() {
       total += counts[slot] ?? 0
       return [`_bucket${labelsOf({ ...labels, le })}`, total] as const
     })
-    return [...buckets, [`_sum${labelsOf(labels)}`, sum[0] ?? 0], [`_count${labelsOf(labels)}`, total]]
+    return [...buckets, [`_sum${labelsOf(labels)}`, sum], [`_count${labelsOf(labels)}`, total]]
   }
 }

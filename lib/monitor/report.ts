@@ -1,74 +1,86 @@
-// Turns the verdicts of thousands of checks into the few events that are worth a line.
-
+// Decides which verdicts and refused requests are worth a line in the log.
 import { ConfigError, codeOf } from '../error.ts'
 import { checkMsOf, type Reason, sentences, type Verdict } from '../health/verdict.ts'
-
 import type { Log } from './log.ts'
+import { createThrottle } from './throttle.ts'
 
 export interface ReportOptions {
   readonly log: Log
   /** Monotonic milliseconds. */
   readonly now: () => number
-  /** A healthy check that takes longer is worth a warning, milliseconds. */
+  /** A healthy check that takes longer than this is slow, milliseconds. */
   readonly slowMs: number
+  /**
+   * The server's message without names and values. Undefined if the error did not come from a server. Called only
+   * for failures that no known reason explains.
+   */
+  readonly serverMessageOf: (error: unknown) => string | undefined
 }
 
-/** While the database stays unhealthy this often comes a reminder, milliseconds. */
+export interface Report {
+  /**
+   * Takes every verdict. Logs the first one, every change between healthy and unhealthy, each reason once per outage,
+   * a reminder once a minute during an outage, and slow checks.
+   */
+  observe(verdict: Verdict): void
+  /** Takes the status of a request that the HTTP parser refused. Logs at most one line a minute, with the counts. */
+  onRefused(status: number): void
+}
+
 const reminderMs = 60_000
 
-/**
- * Makes the observer of all checks. It logs the first result, every change between healthy and unhealthy, a
- * reason the first time an outage shows it, a counted reminder once a minute, and each crossing of `slowMs`.
- */
-export function createReport({ log, now, slowMs }: ReportOptions): (verdict: Verdict) => void {
+/** Makes the report. Nothing has been observed yet. */
+export function createReport(options: ReportOptions): Report {
+  const outages = createOutages(options)
+  const slowness = createSlowness(options)
+  const refusals = createRefusals(options)
+  return {
+    observe(verdict) {
+      outages.observe(verdict)
+      slowness.observe(verdict)
+      // What was counted may have waited for its minute.
+      refusals.flush()
+    },
+    onRefused: refusals.count,
+  }
+}
+
+/** Logs the changes between healthy and unhealthy, and what happens during an outage. */
+function createOutages({ log, now, serverMessageOf }: ReportOptions) {
   let healthy: boolean | undefined
   let since = now()
   let remindedAt = since
   let failures = 0
   let seen = new Set<Reason>()
-  let slow = false
+  return { observe }
 
-  return verdict => {
+  function observe(verdict: Verdict) {
     const { result } = verdict
-    if (result === 'healthy') observeHealthy(verdict)
-    else observeUnhealthy(result, verdict)
+    if (result !== 'healthy') return observeFailure(result, verdict)
+    if (healthy === true) return
+    const change = enter(true)
+    log('healthy', `healthy${change.text}`, { ...change.fields, ...durationsOf(verdict) })
   }
 
-  function observeHealthy(verdict: Verdict) {
-    if (healthy !== true) {
-      const change = turn(true)
-      log('info', 'healthy', `healthy${change.text}`, { ...change.fields, ...durationsOf(verdict) })
-    }
-    const checkMs = checkMsOf(verdict) ?? 0
-    if (checkMs > slowMs && !slow) {
-      log('warn', 'slow', `slow: the check took ${Math.round(checkMs)} ms`, durationsOf(verdict))
-    }
-    slow = checkMs > slowMs
-  }
-
-  function observeUnhealthy(reason: Reason, verdict: Verdict) {
-    const code = codeOf(verdict.error)
-    // Settings that are read again may have gone bad: their faults hold no secret, and are all there is to say.
-    const detail = verdict.error instanceof ConfigError ? verdict.error.message : code
-    const words = `${sentences[reason]}${detail ? ` (${detail})` : ''}`
-    const fields = { reason, ...(code ? { code } : {}), ...durationsOf(verdict) }
+  function observeFailure(reason: Reason, verdict: Verdict) {
+    const { words, fields } = describe(reason, verdict, serverMessageOf)
     if (healthy !== false) {
-      const change = turn(false)
-      log('error', 'unhealthy', `unhealthy: ${words}${change.text}`, { ...fields, ...change.fields })
+      const change = enter(false)
+      log('unhealthy', `unhealthy: ${words}${change.text}`, { ...fields, ...change.fields })
     } else if (!seen.has(reason)) {
-      log('error', 'unhealthy', `still unhealthy, but now: ${words}`, fields)
+      log('unhealthy', `still unhealthy, but now: ${words}`, fields)
     } else if (now() - remindedAt >= reminderMs) {
       const forMs = Math.round(now() - since)
       const text = `still unhealthy after ${seconds(forMs)}, ${failures + 1} checks failed: ${words}`
-      log('error', 'still_unhealthy', text, { ...fields, forMs, failures: failures + 1 })
+      log('still_unhealthy', text, { ...fields, forMs, failures: failures + 1 })
       remindedAt = now()
     }
     seen.add(reason)
     failures += 1
   }
 
-  /** Turns the state over, and says how long the last one held; before the first result there was none. */
-  function turn(to: boolean) {
+  /** Enters the other state, and says how long the last one lasted. Before the first result there was none. */
+  function enter(to: boolean) {
     const first = healthy === undefined
     const heldMs = Math.round(now() - since)
     healthy = to
@@ -81,11 +93,77 @@ export function createReport({ log, now, slowMs }: ReportOptions): (verdict: Ver
   }
 }
 
+/** Logs a healthy check that is slow while the one before was not: at most once a minute, because it may flap. */
+function createSlowness({ log, now, slowMs }: ReportOptions) {
+  const throttle = createThrottle<'slow'>(now)
+  let isSlow = false
+  let last: Verdict | undefined
+  return { observe }
+
+  function observe(verdict: Verdict) {
+    if (verdict.result === 'healthy') {
+      const wasSlow = isSlow
+      isSlow = (checkMsOf(verdict) ?? 0) > slowMs
+      if (isSlow && !wasSlow) {
+        last = verdict
+        throttle.count('slow')
+      }
+    }
+    const count = throttle.take()?.get('slow')
+    if (count === undefined || last === undefined) return
+    const took = `slow: the check took ${Math.round(checkMsOf(last) ?? 0)} ms`
+    const more = count > 1 ? ` (${count} times slow since the last such line)` : ''
+    log('slow', took + more, { count, ...durationsOf(last) })
+  }
+}
+
+/** Logs how many requests the HTTP parser refused, by status: at most once a minute. */
+function createRefusals({ log, now }: ReportOptions) {
+  const throttle = createThrottle<number>(now)
+  return { count, flush }
+
+  function count(status: number) {
+    throttle.count(status)
+    flush()
+  }
+
+  function flush() {
+    const counts = throttle.take()
+    if (counts === undefined) return
+    const total = [...counts.values()].reduce((sum, each) => sum + each)
+    const words = [...counts].map(([status, each]) => `${each} with status ${status}`).join(', ')
+    const fields = { count: total, statuses: Object.fromEntries(counts) }
+    log('requests_refused', `HTTP requests refused: ${words}`, fields)
+  }
+}
+
+/** What may be said about a failure, for people and for machines. */
+function describe(reason: Reason, verdict: Verdict, serverMessageOf: ReportOptions['serverMessageOf']) {
+  const { error } = verdict
+  const code = codeOf(error)
+  const detail = isUnexplained(reason, code) ? serverMessageOf(error) : undefined
+  // Settings that are read again may have become invalid. Their faults name the setting and hold no secret.
+  const parts = error instanceof ConfigError ? [error.message] : [code, detail].filter(Boolean)
+  return {
+    words: `${sentences[reason]}${parts.length > 0 ? ` (${parts.join(': ')})` : ''}`,
+    fields: { reason, ...(code && { code }), ...(detail && { detail }), ...durationsOf(verdict) },
+  }
+}
+
+/** Class 08 is PgBouncer's SQLSTATE for almost everything. */
+function isUnexplained(reason: Reason, code = ''): boolean {
+  return reason === 'unknown' || (reason === 'connection_lost' && code.startsWith('08'))
+}
+
 function durationsOf({ connectMs, queryMs }: Verdict) {
   return {
-    ...(connectMs === undefined ? {} : { connectMs: Math.round(connectMs * 10) / 10 }),
-    ...(queryMs === undefined ? {} : { queryMs: Math.round(queryMs * 10) / 10 }),
+    ...(connectMs !== undefined && { connectMs: tenths(connectMs) }),
+    ...(queryMs !== undefined && { queryMs: tenths(queryMs) }),
   }
+}
+
+function tenths(ms: number): number {
+  return Math.round(ms * 10) / 10
 }
 
 function seconds(ms: number): string {

@@ -62,23 +62,23 @@ export function createShutdown({
 
   async function stop(signal: StopSignal, waitMs: number) {
     steps.drain()
-    log('info', 'stopping', `${signal}: unhealthy from now on, stop in ${waitMs} ms`, {
+    log('stopping', `${signal}: unhealthy from now on, stop in ${waitMs} ms`, {
       signal,
       drainMs: waitMs,
     })
     await new Promise(resolve => setTimeout(resolve, waitMs))
     await steps.closeServer(graceMs)
     await steps.closeDatabase()
-    log('info', 'stopped', 'stopped')
+    log('stopped', 'stopped')
   }
 
   function failed(error: unknown) {
-    log('error', 'stop_failed', 'a step of the stop failed, exit 1', { code: codeOf(error) })
+    log('stop_failed', 'a step of the shutdown failed, exit 1', { code: codeOf(error) })
     exit(1)
   }
 
   function overdue() {
-    log('error', 'stop_overdue', 'the stop takes too long, exit 1')
+    log('stop_overdue', 'the shutdown takes too long, exit 1')
     exit(1)
   }
 }

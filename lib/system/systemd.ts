@@ -2,7 +2,7 @@
 
 import type { spawn } from 'node:child_process'
 import { ConfigError, codedError, codeOf } from '../error.ts'
-
+import type { Event } from '../monitor/events.ts'
 import type { Log } from '../monitor/log.ts'
 
 /**
@@ -34,7 +34,7 @@ export interface NotifyOptions {
 }
 
 /** The events of the log that systemd is told, and the state that each stands for. */
-const states: Readonly<Record<string, readonly string[]>> = {
+const states: Readonly<Partial<Record<Event, readonly string[]>>> = {
   listening: ['READY'],
   healthy: [],
   unhealthy: [],
@@ -56,7 +56,7 @@ export function createNotify({ env, spawn, log }: NotifyOptions): Log {
   let busy = false
   let warned = false
 
-  return (_level, event, message) => {
+  return (event, message) => {
     const names = states[event]
     if (names === undefined) return
     for (const name of names) untold.set(name, '1')
@@ -92,7 +92,8 @@ export function createNotify({ env, spawn, log }: NotifyOptions): Log {
   }
 
   function warn(error: unknown) {
-    if (!warned) log('warn', 'notify_failed', `systemd can't be told: systemd-notify, ${codeOf(error)}`)
+    if (!warned)
+      log('notify_failed', `can't notify systemd: systemd-notify, ${codeOf(error)}`, { code: codeOf(error) })
     warned = true
   }
 }

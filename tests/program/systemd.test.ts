@@ -55,7 +55,7 @@ describe('createNotify()', () => {
     const logged: string[] = []
     const notify = createNotify({
       env: {},
-      log: (level, event, message) => logged.push(`${level} ${event} ${message}`),
+      log: (event, message) => logged.push(`${event}: ${message}`),
       spawn: ((_program: string, args: readonly string[]) => {
         calls.push(args)
         const child = new EventEmitter()
@@ -79,8 +79,8 @@ describe('createNotify()', () => {
       'unhealthy',
       'still_unhealthy',
       'stopping',
-    ]) {
-      notify('info', event, `it is ${event}`)
+    ] as const) {
+      notify(event, `it is ${event}`)
       await turn()
       await turn()
     }
@@ -95,12 +95,12 @@ describe('createNotify()', () => {
 
   test('runs one helper at a time, and then tells together what came meanwhile, with the last status', async () => {
     const { notify, calls, children } = stage()
-    notify('info', 'listening', 'a')
+    notify('listening', 'a')
     for (let change = 0; change < 100; change += 1) {
-      notify('error', 'unhealthy', 'b')
-      notify('info', 'healthy', 'c')
+      notify('unhealthy', 'b')
+      notify('healthy', 'c')
     }
-    notify('info', 'stopping', 'd')
+    notify('stopping', 'd')
     await turn()
     assert.equal(calls.length, 1)
     children[0]?.emit('exit', 0, null)
@@ -113,7 +113,7 @@ describe('createNotify()', () => {
 
   test('a text of several lines stays one assignment', () => {
     const { notify, calls } = stage()
-    notify('info', 'healthy', 'a\nMAINPID=1\r\nb')
+    notify('healthy', 'a\nMAINPID=1\r\nb')
     assert.deepEqual(calls, [['STATUS=a MAINPID=1 b']])
   })
 
@@ -125,13 +125,13 @@ describe('createNotify()', () => {
   ] as [string, (child: EventEmitter) => void, string][]) {
     test(`says once, and goes on, when the helper ${what}`, async () => {
       const { notify, calls, logged } = stage(start)
-      for (const event of ['listening', 'healthy']) {
-        notify('info', event, event)
+      for (const event of ['listening', 'healthy'] as const) {
+        notify(event, event)
         await turn()
         await turn()
       }
       assert.equal(calls.length, 2)
-      assert.deepEqual(logged, [`warn notify_failed systemd can't be told: systemd-notify, ${code}`])
+      assert.deepEqual(logged, [`notify_failed: can't notify systemd: systemd-notify, ${code}`])
     })
   }
 })
@@ -409,7 +409,7 @@ describe('NOTIFY_SOCKET', linux, () => {
       const PATH = path || settings.PATH
       const server = launch(t, `PATH=${PATH} exec "$@"`, { ...settings, PATH: process.env['PATH'] ?? '' })
       await server.said(/"event":"notify_failed"/)
-      assert.match(server.output(), new RegExp(`systemd can't be told: systemd-notify, ${code}`))
+      assert.match(server.output(), new RegExp(`can't notify systemd: systemd-notify, ${code}`))
       const url = /"url":"([^"]+)"/.exec(server.output())?.[1]
       assert.equal((await ask(`${url}`)).status, 503)
       assert.equal(await server.stop(), 0)

@@ -27,7 +27,7 @@ const doors: Record<string, readonly string[]> = {
   postgres: ['conninfo', 'database'],
   config: ['command', 'config'],
   http: ['connections', 'route', 'server'],
-  monitor: ['history', 'log', 'metrics', 'process', 'report', 'window'],
+  monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
   client: ['check', 'nagios'],
   system: ['host', 'shutdown', 'systemd'],

@@ -1,10 +1,10 @@
-// What is counted, and that all of it is shown.
+// What is counted, and that every metric is shown.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { sentences, type Verdict } from '../../../lib/health/verdict.ts'
 import { createTable, samplesOf } from '../../support/metrics.ts'
 
-/** A table on the test's own clock, and what it shows by name and labels. */
+/** The metrics on the test's own clock, and a function that reads them by name and labels. */
 function stage(unhealthyStatus = 503) {
   const clock = { seconds: 1_000 }
   const table = createTable({ unhealthyStatus, more: [], date: () => new Date(clock.seconds * 1_000) })
@@ -14,14 +14,14 @@ function stage(unhealthyStatus = 503) {
 const healthy: Verdict = { by: 'check', result: 'healthy', queryMs: 1 }
 const refused: Verdict = { by: 'check', result: 'unreachable', connectMs: 0.5 }
 
-test('every series of the table is on the page once the database has been healthy, and no other', () => {
+test('the page shows every metric of the table once the database has been healthy, and no other', () => {
   const { series, observe, render } = createTable()
-  // The lag of the event loop is known when it has turned once.
   const unknown = [
     'pghealth_up',
     'pghealth_last_check_timestamp_seconds',
     'pghealth_last_healthy_timestamp_seconds',
   ]
+  // Known from the second scrape.
   const lag = 'nodejs_eventloop_lag_seconds'
   const names = series.map(({ name }) => name)
   const shown = () => [...render().body.matchAll(/^# TYPE (\S+) /gm)].map(([, name]) => name)
@@ -37,12 +37,12 @@ test('every series of the table is on the page once the database has been health
   assert.equal(new Set(names).size, names.length)
 })
 
-test('the page is of the content type that Prometheus asks for', () => {
+test('the page has the content type that Prometheus asks for', () => {
   const { status, contentType } = stage().render()
   assert.deepEqual([status, contentType], [200, 'text/plain; version=0.0.4; charset=utf-8'])
 })
 
-test('before the first check every result is there with 0, and nothing is said about the database', () => {
+test('before the first check every result is 0, and pghealth_up is absent', () => {
   const shown = stage().shown()
   for (const result of ['healthy', ...Object.keys(sentences)]) {
     assert.equal(shown.get(`pghealth_checks_total{result="${result}"}`), 0, result)
@@ -55,7 +55,7 @@ test('before the first check every result is there with 0, and nothing is said a
   assert.equal(shown.get('pghealth_consecutive_failures'), 0)
 })
 
-test('observe() counts verdicts by result, and tells the last one, and when it was', () => {
+test('observe() counts verdicts by result, and keeps the last one and its time', () => {
   const { clock, observe, shown } = stage()
   observe(healthy)
   clock.seconds = 1_010.5
@@ -76,7 +76,7 @@ test('observe() counts verdicts by result, and tells the last one, and when it w
   assert.equal(up.get('pghealth_last_healthy_timestamp_seconds'), 1_011)
 })
 
-test('observe() counts changes between healthy and unhealthy: not the first verdict, nor another reason', () => {
+test('observe() counts changes between healthy and unhealthy, but not the first verdict or a new reason', () => {
   const { observe, shown } = stage()
   const changes = () => shown().get('pghealth_state_changes_total')
   const counted = [refused, { by: 'deadline', result: 'timeout' } as const, healthy, healthy, refused].map(
@@ -88,7 +88,7 @@ test('observe() counts changes between healthy and unhealthy: not the first verd
   assert.deepEqual(counted, [0, 0, 1, 1, 2])
 })
 
-test('observe() measures a check from connecting to its answer, failed or not', () => {
+test('observe() measures each check from connecting to its result, even if it failed', () => {
   const { observe, shown } = stage()
   observe({ by: 'check', result: 'healthy', connectMs: 40, queryMs: 20 })
   observe({ by: 'check', result: 'timeout', queryMs: 2_000 })
@@ -100,7 +100,7 @@ test('observe() measures a check from connecting to its answer, failed or not', 
   assert.equal(durations.get('pghealth_check_duration_seconds_bucket{le="0.1"}'), 2)
 })
 
-test('observe() counts, but does not measure, what a request is told whose time ran out during a check', () => {
+test('observe() counts the verdict of requests that timed out during a check, but does not measure it', () => {
   const { observe, shown } = stage()
   observe({ by: 'deadline', result: 'connect_timeout' })
   assert.equal(shown().get('pghealth_checks_total{result="connect_timeout"}'), 1)
@@ -108,7 +108,7 @@ test('observe() counts, but does not measure, what a request is told whose time 
   assert.equal(shown().get('pghealth_check_duration_seconds_count'), 0)
 })
 
-test('onAnswer() counts and measures answers by path, every path and status there from the start', () => {
+test('onAnswer() counts and measures responses by path; all paths and statuses are there from the start', () => {
   const { onAnswer, shown } = stage()
   const before = shown()
   onAnswer('/health', 200, 1.5)
@@ -127,7 +127,7 @@ test('onAnswer() counts and measures answers by path, every path and status ther
   assert.deepEqual([...counted.keys()], [...before.keys()])
 })
 
-test('onAnswer() takes the status of an unhealthy answer from the settings, and any it does not know as other', () => {
+test('onAnswer() counts the configured unhealthy status, and every unknown status as other', () => {
   const { onAnswer, shown } = stage(599)
   const before = shown()
   for (const status of [599, 599, 503, 418]) onAnswer('/health', status, 1)
@@ -137,13 +137,27 @@ test('onAnswer() takes the status of an unhealthy answer from the settings, and 
   assert.deepEqual([...counted.keys()], [...before.keys()])
 })
 
-test('a status of 200 for unhealthy answers makes no second row', () => {
+test('onRefused() counts under the path other by status, and measures nothing', () => {
+  const { onRefused, shown } = stage()
+  const before = shown()
+  for (const status of [400, 400, 408, 413, 431, 418]) onRefused(status)
+  const counted = shown()
+  const others = [400, 408, 413, 431, 'other'].map(code =>
+    counted.get(`pghealth_http_requests_total{path="other",code="${code}"}`),
+  )
+  assert.deepEqual(others, [2, 1, 1, 1, 1])
+  assert.equal(counted.get('pghealth_http_request_duration_seconds_count{path="other"}'), 0)
+  assert.equal(counted.has('pghealth_http_requests_total{path="/health",code="400"}'), false)
+  assert.deepEqual([...counted.keys()], [...before.keys()])
+})
+
+test('an unhealthy status of 200 makes no second row', () => {
   const { onAnswer, shown } = stage(200)
   onAnswer('/health', 200, 1)
   assert.equal(shown().get('pghealth_http_requests_total{path="/health",code="200"}'), 1)
 })
 
-test('figures that others have are read when the page is made', () => {
+test('requests in flight and opened sessions are read when the page is written', () => {
   const figures = { inFlight: 1, opened: 2 }
   const table = createTable({ inFlight: () => figures.inFlight, connectionsOpened: () => figures.opened })
   figures.inFlight = 7

@@ -1,4 +1,4 @@
-// The text format of Prometheus, byte for byte.
+// Prometheus' text format, byte for byte.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { createHistogram, createTally, labelsOf, row, textOf } from '../../../lib/monitor/prometheus.ts'
@@ -14,21 +14,21 @@ test('textOf() writes help, type and a line for each sample', () => {
       ['{a="2"}', 1e21],
     ] as const
   assert.equal(
-    textOf({ name: 'y', type: 'untyped', help: 'Why.', samples }),
-    '# HELP y Why.\n# TYPE y untyped\ny{a="1"} 0.25\ny{a="2"} 1e+21\n',
+    textOf({ name: 'y', type: 'gauge', help: 'Why.', samples }),
+    '# HELP y Why.\n# TYPE y gauge\ny{a="1"} 0.25\ny{a="2"} 1e+21\n',
   )
 })
 
-test('textOf() writes nothing of a series of which nothing is known', () => {
+test('textOf() writes nothing for a metric without samples', () => {
   assert.equal(textOf(row('x', 'X.', () => undefined)), '')
   assert.equal(textOf(row('x', 'X.', () => 0)), '# HELP x X.\n# TYPE x gauge\nx 0\n')
 })
 
-test('textOf() escapes a backslash and an end of line in the help, and leaves quotes', () => {
+test('textOf() escapes backslashes and line ends in the help, but not quotes', () => {
   assert.equal(textOf(row('x', 'a\\b\n"c"', () => 1)), '# HELP x a\\\\b\\n"c"\n# TYPE x gauge\nx 1\n')
 })
 
-test('labelsOf() escapes a backslash, an end of line and a quote in a value', () => {
+test('labelsOf() escapes backslashes, line ends and quotes in values', () => {
   assert.equal(labelsOf({}), '')
   assert.equal(labelsOf({ path: '/health', code: 200 }), '{path="/health",code="200"}')
   assert.equal(labelsOf({ a: '\\"\n\\n' }), '{a="\\\\\\"\\n\\\\n"}')
@@ -39,7 +39,7 @@ test('row() takes its type from the name', () => {
   assert.equal(row('x_total_bytes', '', () => 1).type, 'gauge')
 })
 
-test('createTally() shows every key from the start, and counts what it does not know as the last', () => {
+test('createTally() shows every key from the start, and counts unknown keys as the last one', () => {
   const keys: readonly string[] = ['a', 'b', 'other']
   const tally = createTally(keys)
   const shown = () => tally.samples(key => key)
@@ -56,7 +56,7 @@ test('createTally() shows every key from the start, and counts what it does not 
   ])
 })
 
-test('createHistogram() puts a duration into the bucket of its edge and all above, the edge included', () => {
+test('createHistogram() counts a duration in every bucket whose edge is not below it', () => {
   const histogram = createHistogram()
   for (const seconds of [0, 0.001, 0.05, 0.0500001, 0.1, 2.003, 11]) histogram.observe(seconds)
   const samples = new Map(histogram.samples({ path: '/health' }))
@@ -67,7 +67,7 @@ test('createHistogram() puts a duration into the bucket of its edge and all abov
   assert.ok(Math.abs((samples.get('_sum{path="/health"}') ?? 0) - 13.2040001) < 1e-9)
 })
 
-test('createHistogram() holds its buckets in rising order and ends with +Inf, sum and count', () => {
+test('createHistogram() shows its buckets in rising order, then +Inf, sum and count', () => {
   const names = createHistogram()
     .samples({})
     .map(([after]) => after)

@@ -1,24 +1,31 @@
 // Which of ten thousand verdicts are worth a line.
-
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ConfigError } from '../../../lib/error.ts'
-
 import type { Verdict } from '../../../lib/health/verdict.ts'
 import { createReport } from '../../../lib/monitor/report.ts'
 
-/** A report with the test's own clock; each logged event as [level, event, message, fields]. */
-function stage() {
+/** A report on the test's own clock. Each logged event is [event, message, fields]. */
+function stage(serverMessageOf: (error: unknown) => string | undefined = () => undefined) {
   const clock = { ms: 5_000 }
   const events: unknown[][] = []
-  const report = createReport({ log: (...event) => events.push(event), now: () => clock.ms, slowMs: 100 })
-  return { report, events, after }
+  const report = createReport({
+    log: (...event) => events.push(event),
+    now: () => clock.ms,
+    slowMs: 100,
+    serverMessageOf,
+  })
+  return {
+    events,
+    after: (seconds: number, verdict: Verdict) => later(seconds, () => report.observe(verdict)),
+    refusedAfter: (seconds: number, status: number) => later(seconds, () => report.onRefused(status)),
+  }
 
-  /** A verdict that comes `seconds` later; what was logged for it. */
-  function after(seconds: number, verdict: Verdict) {
+  /** Does something `seconds` later. Returns what was logged for it. */
+  function later(seconds: number, act: () => void) {
     clock.ms += seconds * 1_000
     const known = events.length
-    report(verdict)
+    act()
     return events.slice(known)
   }
 }
@@ -36,11 +43,10 @@ function refused(code = 'ECONNREFUSED'): Verdict {
 
 test('createReport() logs the first result, healthy or not, with durations to a tenth', () => {
   assert.deepEqual(stage().after(1, { ...healthy, connectMs: 7 }), [
-    ['info', 'healthy', 'healthy (first result)', { first: true, connectMs: 7, queryMs: 1.2 }],
+    ['healthy', 'healthy (first result)', { first: true, connectMs: 7, queryMs: 1.2 }],
   ])
   assert.deepEqual(stage().after(1, refused()), [
     [
-      'error',
       'unhealthy',
       'unhealthy: database unreachable (ECONNREFUSED) (first result)',
       { reason: 'unreachable', code: 'ECONNREFUSED', connectMs: 3.2, first: true },
@@ -48,13 +54,12 @@ test('createReport() logs the first result, healthy or not, with durations to a 
   ])
 })
 
-test('createReport() logs every change, and how long the last state held', () => {
+test('createReport() logs every change, and how long the last state lasted', () => {
   const { after } = stage()
   after(1, healthy)
   after(10, healthy)
   assert.deepEqual(after(2.5, { by: 'deadline', result: 'timeout' }), [
     [
-      'error',
       'unhealthy',
       'unhealthy: health check timed out, after 12.5 s healthy',
       { reason: 'timeout', heldMs: 12_500 },
@@ -62,13 +67,13 @@ test('createReport() logs every change, and how long the last state held', () =>
   ])
   assert.deepEqual(after(4, { by: 'deadline', result: 'timeout' }), [])
   assert.deepEqual(after(0.25, healthy), [
-    ['info', 'healthy', 'healthy, after 4.3 s unhealthy', { heldMs: 4_250, queryMs: 1.2 }],
+    ['healthy', 'healthy, after 4.3 s unhealthy', { heldMs: 4_250, queryMs: 1.2 }],
   ])
 })
 
-test('createReport() logs a reason the first time an outage shows it, and not when it comes back', () => {
+test('createReport() logs each reason once per outage', () => {
   const { after } = stage()
-  const eventsOf = (verdict: Verdict) => after(1, verdict).map(([, event, message]) => [event, message])
+  const eventsOf = (verdict: Verdict) => after(1, verdict).map(([event, message]) => [event, message])
   after(1, refused())
   assert.deepEqual(eventsOf({ by: 'deadline', result: 'starting_up' }), [
     ['unhealthy', 'still unhealthy, but now: database is starting up'],
@@ -76,12 +81,12 @@ test('createReport() logs a reason the first time an outage shows it, and not wh
   assert.deepEqual(eventsOf(refused()), [])
   assert.deepEqual(eventsOf({ by: 'deadline', result: 'starting_up' }), [])
   assert.deepEqual(eventsOf(healthy), [['healthy', 'healthy, after 4.0 s unhealthy']])
-  // Another outage: the same reason is news again.
+  // In another outage the same reasons are new again.
   assert.deepEqual(eventsOf(refused()).length, 1)
   assert.deepEqual(eventsOf({ by: 'deadline', result: 'starting_up' }).length, 1)
 })
 
-test('createReport() reminds once a minute of an outage, and counts its failures', () => {
+test('createReport() logs a reminder once a minute during an outage, with the number of failed checks', () => {
   const { after } = stage()
   after(1, healthy)
   after(1, refused())
@@ -89,13 +94,11 @@ test('createReport() reminds once a minute of an outage, and counts its failures
   for (let second = 1; second <= 150; second += 1) reminders.push(...after(1, refused()))
   assert.deepEqual(reminders, [
     [
-      'error',
       'still_unhealthy',
       'still unhealthy after 60.0 s, 61 checks failed: database unreachable (ECONNREFUSED)',
       { reason: 'unreachable', code: 'ECONNREFUSED', connectMs: 3.2, forMs: 60_000, failures: 61 },
     ],
     [
-      'error',
       'still_unhealthy',
       'still unhealthy after 120.0 s, 121 checks failed: database unreachable (ECONNREFUSED)',
       { reason: 'unreachable', code: 'ECONNREFUSED', connectMs: 3.2, forMs: 120_000, failures: 121 },
@@ -103,42 +106,81 @@ test('createReport() reminds once a minute of an outage, and counts its failures
   ])
 })
 
-test('createReport() counts each outage anew', () => {
+test('createReport() starts each outage with a new count', () => {
   const { after } = stage()
   for (let second = 0; second < 30; second += 1) after(1, refused())
   after(1, healthy)
   after(1, refused())
   assert.deepEqual(after(59, refused()), [])
   assert.deepEqual(
-    after(1, refused()).map(([, , message]) => message),
+    after(1, refused()).map(([, message]) => message),
     ['still unhealthy after 60.0 s, 3 checks failed: database unreachable (ECONNREFUSED)'],
   )
 })
 
-test('createReport() warns once each time a healthy check crosses the limit', () => {
+test('createReport() warns when a healthy check is slow and the one before was not', () => {
   const { after } = stage()
-  const eventsOf = (verdict: Verdict) =>
-    after(1, verdict).map(([level, event, message]) => [level, event, message])
-  const slow = [['warn', 'slow', 'slow: the check took 101 ms']]
+  const linesOf = (verdict: Verdict) => after(61, verdict).map(([event, message]) => [event, message])
+  const slow = [['slow', 'slow: the check took 101 ms']]
   after(1, healthy)
-  assert.deepEqual(eventsOf({ by: 'check', result: 'healthy', queryMs: 100 }), [], 'at the limit')
-  assert.deepEqual(eventsOf({ by: 'check', result: 'healthy', queryMs: 100.6 }), slow)
-  assert.deepEqual(eventsOf({ by: 'check', result: 'healthy', queryMs: 500 }), [], 'still above')
-  assert.deepEqual(eventsOf(healthy), [], 'below again')
+  assert.deepEqual(linesOf({ by: 'check', result: 'healthy', queryMs: 100 }), [], 'at the limit')
+  assert.deepEqual(linesOf({ by: 'check', result: 'healthy', queryMs: 100.6 }), slow)
+  assert.deepEqual(linesOf({ by: 'check', result: 'healthy', queryMs: 500 }), [], 'still above')
+  assert.deepEqual(linesOf(healthy), [], 'below again')
   assert.deepEqual(
-    eventsOf({ by: 'check', result: 'healthy', connectMs: 60.5, queryMs: 40.5 }),
+    linesOf({ by: 'check', result: 'healthy', connectMs: 60.5, queryMs: 40.5 }),
     slow,
-    'both together',
+    'connecting and the query together',
   )
 })
 
-test('createReport() makes one line of ten thousand healthy checks', () => {
+test('createReport() warns of slow checks at most once a minute, with their number', () => {
+  const { after } = stage()
+  const lines: unknown[][] = []
+  after(1, healthy)
+  for (let check = 0; check < 120; check += 1) {
+    const queryMs = check % 2 === 0 && check < 40 ? 101 + check : 1
+    lines.push(...after(0.5, { by: 'check', result: 'healthy', queryMs }))
+  }
+  lines.push(...after(0.5, refused()).filter(([event]) => event === 'slow'))
+  assert.deepEqual(lines, [
+    ['slow', 'slow: the check took 101 ms', { count: 1, queryMs: 101 }],
+    [
+      'slow',
+      'slow: the check took 139 ms (19 times slow since the last such line)',
+      { count: 19, queryMs: 139 },
+    ],
+  ])
+})
+
+test('onRefused() logs refused requests at most once a minute, with their number by status', () => {
+  const { after, refusedAfter } = stage()
+  assert.deepEqual(refusedAfter(1, 400), [
+    ['requests_refused', 'HTTP requests refused: 1 with status 400', { count: 1, statuses: { 400: 1 } }],
+  ])
+  for (let second = 1; second < 60; second += 1)
+    assert.deepEqual(refusedAfter(1, second % 10 ? 400 : 431), [])
+  assert.deepEqual(refusedAfter(1, 408), [
+    [
+      'requests_refused',
+      'HTTP requests refused: 54 with status 400, 5 with status 431, 1 with status 408',
+      { count: 60, statuses: { 400: 54, 408: 1, 431: 5 } },
+    ],
+  ])
+  after(1, healthy)
+  refusedAfter(1, 400)
+  assert.deepEqual(after(57, healthy), [])
+  assert.equal(after(1, healthy)[0]?.[0], 'requests_refused', 'the last ones are logged by the next verdict')
+  assert.deepEqual(after(600, healthy), [])
+})
+
+test('createReport() logs one line for ten thousand healthy checks', () => {
   const { after, events } = stage()
   for (let check = 0; check < 10_000; check += 1) after(1, healthy)
   assert.equal(events.length, 1)
 })
 
-test('createReport() never logs what an error says: no password, host or user, whatever becomes of it', () => {
+test('createReport() never logs the text of an error: no password, host or user', () => {
   const { after, events } = stage()
   const secrets = {
     input: 'postgres://app:hunter2@db.internal/x',
@@ -163,8 +205,53 @@ test('createReport() never logs what an error says: no password, host or user, w
   assert.match(JSON.stringify(events), /ERR_INVALID_URL/)
 })
 
-test('createReport() says what is wrong with settings that went bad while they were read again', () => {
+test('createReport() says what is wrong with settings that became invalid after the start', () => {
   const error = new ConfigError(['PGPASSWORD_FILE names an empty file'])
   const [event] = stage().after(1, { by: 'check', result: 'unknown', error })
-  assert.equal(event?.[2], 'unhealthy: database error (PGPASSWORD_FILE names an empty file) (first result)')
+  assert.equal(event?.[1], 'unhealthy: database error (PGPASSWORD_FILE names an empty file) (first result)')
+})
+
+function serverError(code?: string): Verdict['error'] {
+  return Object.assign(new Error('from the server'), { name: 'PostgresError' }, code && { code })
+}
+
+for (const [what, verdict, words, detail] of [
+  [
+    'without a known reason',
+    { result: 'unknown', error: serverError('XX000') },
+    'database error (XX000: said)',
+    'said',
+  ],
+  ['without a SQLSTATE', { result: 'unknown', error: serverError() }, 'database error (said)', 'said'],
+  [
+    'with the SQLSTATE of PgBouncer',
+    { result: 'connection_lost', error: serverError('08P01') },
+    'database connection lost (08P01: said)',
+    'said',
+  ],
+  [
+    'with a known reason',
+    { result: 'auth_failed', error: serverError('28P01') },
+    'database authentication failed (28P01)',
+    undefined,
+  ],
+  [
+    'of the network',
+    { result: 'connection_lost', error: serverError('ECONNRESET') },
+    'database connection lost (ECONNRESET)',
+    undefined,
+  ],
+] as [string, Omit<Verdict, 'by'>, string, string | undefined][]) {
+  test(`createReport() logs ${detail ? 'what the server said of' : 'no server message for'} a failure ${what}`, () => {
+    const { after } = stage(error => (error instanceof Error ? 'said' : undefined))
+    const [[, message, fields] = []] = after(1, { by: 'check', ...verdict })
+    assert.equal(message, `unhealthy: ${words} (first result)`)
+    assert.equal(Object(fields).detail, detail)
+  })
+}
+
+test('createReport() logs the code alone when there is no server message', () => {
+  const [event] = stage().after(1, { by: 'check', result: 'unknown', error: serverError('XX000') })
+  assert.equal(event?.[1], 'unhealthy: database error (XX000) (first result)')
+  assert.deepEqual(event?.[2], { reason: 'unknown', code: 'XX000', first: true })
 })

@@ -1,6 +1,7 @@
 // A stop as an ordered list of observations.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { events } from '../../../lib/monitor/events.ts'
 import { createShutdown, type StopSteps } from '../../../lib/system/shutdown.ts'
 
 /** A lifecycle whose steps, log and exit write down what they see, and when. */
@@ -18,7 +19,7 @@ function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
     drainMs: 5_000,
     now: () => time,
     exit: code => note(`exit ${code}`),
-    log: (level, event) => note(`${level} ${event}`),
+    log: event => note(`${events[event].level} ${event}`),
   })
   return { stop, seen, note, advance }
 
