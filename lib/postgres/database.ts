@@ -2,14 +2,15 @@
 
 import { codedError } from '../error.ts'
 import type { Reason, Verdict } from '../health/verdict.ts'
-import { createLookup } from './connect.ts'
-import type { Conninfo } from './conninfo.ts'
+import { attemptSession } from './attempt.ts'
+import type { CertifiedConninfo } from './conninfo.ts'
+import { createLookup } from './lookup.ts'
 import { Expired, reasonOf } from './reason.ts'
-import { openSession, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 export interface DatabaseOptions {
   /** Called for every new session, so that a rotated password is picked up; may throw. */
-  readonly readConninfo: () => Conninfo & { readonly rootCert: string | undefined }
+  readonly readConninfo: () => CertifiedConninfo
   /** What one check has, milliseconds. */
   readonly timeoutMs: number
   /** How long an attempt to connect may go on after the check that began it has answered, milliseconds. */
@@ -122,9 +123,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     if (pauseMs > 0) await new Promise(resolve => setTimeout(resolve, pauseMs))
     if (closed) throw new Expired('connect_timeout')
     attemptedAt = now()
-    const { rootCert, ...target } = options.readConninfo()
+    const conninfo = options.readConninfo()
     if (session) drop(session, codedError('CONNECTION_CLOSED'))
-    const fresh = openSession(target, { lookup, rootCert, addressTimeoutMs }, attemptedAt)
+    const fresh = attemptSession(conninfo, { lookup, addressTimeoutMs }, attemptedAt)
     connecting = fresh
     try {
       await within(fresh.ready, attemptedAt + options.connectTimeoutMs, 'connect_timeout')

@@ -61,6 +61,8 @@ export function reasonOf(error: unknown): Reason {
   // One code for "starting up" and "shutting down" (57P03, PostgreSQL 9 to 18); only the words differ, and
   // only a server that speaks another language is taken to be starting up when it stops.
   if (code === '57P03' && message.includes('shutting down')) return 'shutting_down'
+  // A server that refuses our certificate says so after the handshake (TLS 1.3).
+  if (code.startsWith('ERR_SSL_')) return 'tls'
   if (code.startsWith('28') || code.startsWith('SASL_')) return 'auth_failed'
   return reasons[code] ?? 'unknown'
 }

@@ -14,7 +14,7 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { codedError } from '../error.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
-import type { Conninfo } from './conninfo.ts'
+import type { CertifiedConninfo, Conninfo } from './conninfo.ts'
 import { createProtocolGuard, type Outcome } from './protocol.ts'
 
 export interface Session {
@@ -36,8 +36,12 @@ export interface Session {
 const question = Buffer.from('Q\0\0\0\x0dSELECT 1\0')
 
 /** Begins a session; nothing is thrown, failures come through `ready`. */
-export function openSession(target: Conninfo, connectOptions: ConnectOptions, openedAt: number): Session {
-  const connecting = connect(target, connectOptions)
+export function openSession(
+  target: CertifiedConninfo,
+  connectOptions: ConnectOptions,
+  openedAt: number,
+): Session {
+  const connecting = connect(target.hosts[0], target, connectOptions)
   const sql = driverOf(target, connecting)
   let socket: Socket | undefined
   /** Who waits for an answer, be it the driver's or ours. */
@@ -121,13 +125,14 @@ function driverOf(target: Conninfo, connecting: Connecting): postgres.Sql {
   let taken = false
   const options = {
     // Arrays: text would be searched for commas and colons, which breaks IPv6. Used in its error texts alone.
-    host: [target.host],
-    port: [target.port],
+    host: [target.hosts[0].host],
+    port: [target.hosts[0].port],
     user: target.user,
     database: target.database,
     // A function, as an empty text would be replaced by PGPASSWORD. It must not throw: nobody holds its promise.
     pass: () => target.password,
-    connection: { application_name: target.applicationName },
+    // The driver leaves out empty ones.
+    connection: { application_name: target.applicationName, options: target.options },
     socket(): Promise<Socket> {
       if (taken) throw codedError('CONNECTION_CLOSED')
       taken = true
