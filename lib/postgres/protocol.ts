@@ -13,6 +13,8 @@ export interface ProtocolGuard {
   read(chunk: Buffer): Error | undefined
   /** What the statement was answered, once the server is ready for the next. */
   answer(): Outcome | undefined
+  /** Whether the server asks for the password by SCRAM. */
+  usesScram(): boolean
   /** The server's last words, if it ended the session with some. */
   fatal(): Error | undefined
 }
@@ -41,7 +43,13 @@ export function createProtocolGuard(): ProtocolGuard {
   let error: Error | undefined
   let isInteger = false
   let isOne = false
-  return { expectAnswer, read, answer: () => answer, fatal: () => lastWords }
+  return {
+    expectAnswer,
+    read,
+    answer: () => answer,
+    usesScram: () => step === 10 || step === 11,
+    fatal: () => lastWords,
+  }
 
   function expectAnswer() {
     answersExpected += 1

@@ -16,6 +16,7 @@ import { codedError } from '../error.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
 import type { CertifiedConninfo, Conninfo } from './conninfo.ts'
 import { createProtocolGuard, type Outcome } from './protocol.ts'
+import { saslprep } from './saslprep.ts'
 
 export interface Session {
   /** Monotonic milliseconds: when the attempt began. */
@@ -42,7 +43,7 @@ export function openSession(
   openedAt: number,
 ): Session {
   const connecting = connect(target.hosts[0], target, connectOptions)
-  const sql = driverOf(target, connecting)
+  const sql = driverOf(target, connecting, () => guard.usesScram())
   let socket: Socket | undefined
   /** Who waits for an answer, be it the driver's or ours. */
   let waiting: { resolve(isOne: boolean): void; reject(error: unknown): void } | undefined
@@ -121,7 +122,7 @@ export function openSession(
 }
 
 /** The driver with every option given: what is left out it reads from PG… variables or fills with a pool's default. */
-function driverOf(target: Conninfo, connecting: Connecting): postgres.Sql {
+function driverOf(target: Conninfo, connecting: Connecting, usesScram: () => boolean): postgres.Sql {
   let taken = false
   const options = {
     // Arrays: text would be searched for commas and colons, which breaks IPv6. Used in its error texts alone.
@@ -130,7 +131,8 @@ function driverOf(target: Conninfo, connecting: Connecting): postgres.Sql {
     user: target.user,
     database: target.database,
     // A function, as an empty text would be replaced by PGPASSWORD. It must not throw: nobody holds its promise.
-    pass: () => target.password,
+    // SCRAM alone takes a prepared password: the driver asks with each method, and does not say which.
+    pass: () => (usesScram() ? saslprep(target.password) : target.password),
     // The driver leaves out empty ones.
     connection: { application_name: target.applicationName, options: target.options },
     socket(): Promise<Socket> {
