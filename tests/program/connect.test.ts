@@ -92,7 +92,7 @@ describe('the answer to SSLRequest', () => {
     }
   }
 
-  test('no, where TLS is required: tls, and nothing is sent in plain text', async t => {
+  test('no, when TLS is required: tls, and nothing is sent in plain text', async t => {
     const { sent, conninfo } = await openAnswering(t, 'N')
     for (const mode of ['require', 'verify-ca', 'verify-full'] as const) {
       assert.equal(await check(t, conninfo(mode)), 'tls TLS_NOT_OFFERED')
@@ -100,13 +100,13 @@ describe('the answer to SSLRequest', () => {
     assert.deepEqual(sent, [])
   })
 
-  test('yes, and more in the same breath: somebody speaks before TLS does, and is not believed', async t => {
+  test('yes, with more bytes before the handshake: connection_lost', async t => {
     const { sent, conninfo } = await openAnswering(t, 'SN')
     assert.equal(await check(t, conninfo('prefer')), 'connection_lost 08P01')
     assert.deepEqual(sent, [])
   })
 
-  test('yes, and then no TLS: tls', async t => {
+  test('yes, then no TLS: tls', async t => {
     const peer = net.createServer(socket => {
       socket.once('data', () => {
         socket.write('S')
@@ -119,7 +119,7 @@ describe('the answer to SSLRequest', () => {
     assert.match(await check(t, conninfoOf(port, { tls: { mode: 'require' } })), /^tls ERR_SSL_/)
   })
 
-  test('yes, and then silence: connect_timeout, or what we said when we gave it up', async t => {
+  test('yes, then silence: connect_timeout, or the error with which we give up', async t => {
     const { conninfo } = await openAnswering(t, 'S')
     const limits = { timeoutMs: 300, connectTimeoutMs: 300, sessionMaxAgeMs: 60_000 }
     const database = createDatabase({ readConninfo: () => conninfo('require'), ...limits, now })
@@ -135,7 +135,7 @@ describe('the answer to SSLRequest', () => {
     assert.equal(await check(t, conninfo('prefer')), 'connection_lost 08P01')
   })
 
-  test('a connection that ends: connection_lost, not a fault of certificates', async t => {
+  test('yes, then the end of the connection: connection_lost, not tls', async t => {
     const { conninfo } = await openAnswering(t, 'S', true)
     assert.match(await check(t, conninfo('require')), /^connection_lost /)
   })
@@ -144,7 +144,7 @@ describe('the answer to SSLRequest', () => {
 describe('createLookup()', () => {
   type Callback = (error: Error | null, addresses: { address: string; family: number }[]) => void
 
-  test('has one lookup of a name outstanding, however many ask, and a new one after it has come back', async t => {
+  test('shares one lookup of a name among all callers, and starts a new one after its answer', async t => {
     const outstanding: Callback[] = []
     t.mock.method(dns, 'lookup', (_name: string, _options: object, callback: Callback) =>
       outstanding.push(callback),
