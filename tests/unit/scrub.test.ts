@@ -85,14 +85,17 @@ test('scrubbed() removes names, wherever they stand', () => {
   }
 })
 
-test('scrubbed() removes everything in quotes, known words and quotes too', () => {
-  for (const name of quotedNames) {
-    for (const place of places.slice(0, 3)) {
-      const line = scrubbed(place(name)) ?? ''
-      assert.ok(!line.includes(name), line)
-      assert.doesNotMatch(line, /["'`]/, line)
-    }
+test('scrubbed() gives the same line whatever is in quotes, known words and quotes too', () => {
+  for (const place of places.slice(0, 3)) {
+    const line = scrubbed(place('x'))
+    assert.ok(line)
+    for (const name of quotedNames) assert.equal(scrubbed(place(name)), line, name)
   }
+})
+
+test('scrubbed() removes what follows a quote that is not closed', () => {
+  assert.equal(scrubbed('no access to the pool "server'), 'no access to the pool …')
+  assert.equal(scrubbed('no access to "the" pool "server'), 'no access to …')
 })
 
 test('scrubbed() gives nothing but known words and …, whatever it is given', () => {
