@@ -16,6 +16,7 @@ import { createProcessSeries } from './monitor/process.ts'
 import { createReport } from './monitor/report.ts'
 import { pagesOf } from './page/page.ts'
 import { createDatabase, type Database } from './postgres/database.ts'
+import { scrubbed } from './scrub.ts'
 import type { Host } from './system/host.ts'
 import { createShutdown } from './system/shutdown.ts'
 import { createNotify, readSocket } from './system/systemd.ts'
@@ -104,7 +105,7 @@ interface MonitorsOptions {
 /** Everything that gets each verdict and each refused request, and the pages that show what it was. */
 function createMonitors({ config, host, version, log, database, inFlight }: MonitorsOptions) {
   const { now, date } = host
-  const report = createReport({ log, now, slowMs: config.slowMs, serverMessageOf: () => undefined })
+  const report = createReport({ log, now, slowMs: config.slowMs, serverMessageOf })
   const history = createHistory({ now, date })
   const shown = config.details === 'on'
   const people = pagesOf({ ...history, version, unhealthyStatus: config.unhealthyStatus })
@@ -148,6 +149,11 @@ function openLog({ logFormat, logLevel }: Config, host: Host): Log {
     log(...event)
     notify(...event)
   }
+}
+
+/** What a server or pooler said, fit for the log: no name, no address, no literal. */
+function serverMessageOf(error: unknown): string | undefined {
+  return error instanceof Error ? scrubbed(error.message) : undefined
 }
 
 /** The last line of defence: errors that no other code handles. */

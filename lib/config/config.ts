@@ -213,19 +213,22 @@ type Found =
   | { readonly target: CertifiedConninfo; readonly leftOut: readonly string[] }
   | { readonly faults: readonly string[] }
 
+const noFiles = { cert: undefined, key: undefined, crl: undefined }
+
 function readDatabase(env: Environment, readFile: ReadFile, osUser: string): Found {
   const faults: string[] = []
   const reading = readPlace()
   if ('faults' in reading) return { faults: [...faults, ...reading.faults] }
-  const { tls, rootCertFile: path, rootCertSetting: setting } = reading.target
-  const unused = path === undefined || path === 'system' || tls === 'disable'
+  const { tls, rootCertSetting: setting } = reading.target
+  const path = tls.rootCertFile
+  const unused = path === undefined || path === 'system' || tls.mode === 'disable'
   const rootCert = unused ? undefined : readText(setting, path)
   if (rootCert !== undefined && !rootCert.includes('-----BEGIN CERTIFICATE-----')) {
     faults.push(`${setting} names a file without a certificate (PEM)`)
   }
   return faults.length > 0
     ? { faults }
-    : { target: { ...reading.target, rootCert }, leftOut: reading.leftOut }
+    : { target: { ...reading.target, rootCert, ...noFiles }, leftOut: reading.leftOut }
 
   function readPlace(): Reading {
     const url = readSecret('DATABASE_URL')

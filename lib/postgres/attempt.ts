@@ -2,10 +2,11 @@
 import { codedError } from '../error.ts'
 import { type Now, withDeadline } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
-import { createLookup } from './connect.ts'
 import type { CertifiedConninfo } from './conninfo.ts'
+import { openWithFallback } from './fallback.ts'
+import { createLookup } from './lookup.ts'
 import { Expired } from './reason.ts'
-import { openSession, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 export interface AttemptOptions {
   /** Called for every attempt, so that a rotated password is picked up. May throw ConfigError. */
@@ -64,8 +65,7 @@ export function createAttempts({
     if (pauseMs > 0) await new Promise(resolve => setTimeout(resolve, pauseMs))
     if (phase() === 'closing') throw codedError('CONNECTION_DESTROYED')
     startedAt = now()
-    const { rootCert, ...conninfo } = readConninfo()
-    const session = openSession(conninfo, { lookup, rootCert, addressTimeoutMs }, startedAt)
+    const session = openWithFallback(readConninfo(), { lookup, addressTimeoutMs }, startedAt)
     opening = session
     try {
       const timeout = () => new Expired('connect_timeout')

@@ -1,100 +1,87 @@
-// Makes the one socket of a session: name, address, TCP or Unix socket, and TLS in PostgreSQL's manner.
+// Opens the one socket of a session: name lookup, TCP or Unix socket, and TLS as PostgreSQL negotiates it.
 
-import { lookup as resolve } from 'node:dns'
 import net from 'node:net'
 import tls from 'node:tls'
 import { codedError } from '../error.ts'
-import type { Conninfo } from './conninfo.ts'
+import type { CertifiedConninfo, Host } from './conninfo.ts'
 import { reasonOf, TlsFailure } from './reason.ts'
 
-/** A socket on its way: `destroy` ends it whatever stage it has reached. */
+/** A socket that is being opened. */
 export interface Connecting {
-  /** Resolves with a socket that PostgreSQL's start-up message can go to; rejects with the system's error. */
+  /** Resolves with a socket that is ready for PostgreSQL's start-up message; rejects with the system's error. */
   readonly connected: Promise<net.Socket>
-  /** Ends the socket, whatever it has become; the error reaches whoever waits on it. Safe to call twice. */
+  /** Closes the socket at any stage. What waits for the socket is told `error`. May be called twice. */
   destroy(error: Error): void
 }
 
+/** What connections of one database have in common. */
 export interface ConnectOptions {
   readonly lookup: net.LookupFunction
-  /** What one of several addresses may take before the next is tried (Node's own 250 ms are too short abroad). */
+  /** How long one of several addresses may take before the next is tried, in ms. Node's default, 250 ms, is too short for a distant server. */
   readonly addressTimeoutMs: number
-  /** PEM, when the target names a root certificate. */
-  readonly rootCert: string | undefined
 }
 
-/** After the time for an address, so that the next address goes before another call (milliseconds). */
-const redialAfterMs = 100
+/** Added to the time of an address, so that the remaining addresses are tried before a new attempt begins. */
+const retryDelayMs = 100
 
-/** Begins to connect to `target`. Nothing is thrown: failures come through `connected`. */
-export function connect(target: Conninfo, options: ConnectOptions): Connecting {
-  const unix = target.host.startsWith('/')
-  const unanswered = codedError('ETIMEDOUT')
-  let raw = call()
+/**
+ * Starts to connect to `host`, with or without TLS as `conninfo.tls` says. `allow` means plain text here: attempt.ts
+ * tries again with TLS. Never throws: failures reject `connected`.
+ */
+export function connect(host: Host, conninfo: CertifiedConninfo, options: ConnectOptions): Connecting {
+  const attemptTimedOut = codedError('ETIMEDOUT')
+  const { mode, negotiation } = conninfo.tls
+  let raw = connectAttempt(host, options)
   let socket: net.Socket = raw
   let destroyed = false
 
-  return { connected: establish(), destroy }
+  return { connected: open(), destroy }
 
-  function call(): net.Socket {
-    const called = unix
-      ? net.connect({ path: `${target.host}/.s.PGSQL.${target.port}` })
-      : net.connect({
-          host: target.host,
-          port: target.port,
-          lookup: options.lookup,
-          autoSelectFamily: true,
-          autoSelectFamilyAttemptTimeout: options.addressTimeoutMs,
-          noDelay: true,
-          // Only for a peer that vanished while the session was idle.
-          keepAlive: true,
-          keepAliveInitialDelay: 15_000,
-        })
-    return called.on('error', ignore)
+  async function open(): Promise<net.Socket> {
+    await connectWithRetry()
+    // libpq ignores sslmode on Unix sockets, too.
+    if (isUnixSocket(host) || mode === 'disable' || mode === 'allow') return raw
+    if (negotiation === 'postgres' && !(await requestTls(raw, mode === 'prefer'))) return raw
+    const secured = startTls(raw, host, conninfo)
+    socket = secured
+    await eventOf(secured, 'secureConnect').catch(error => {
+      // A lost connection, and an attempt that we gave up, have reasons of their own. Certificate errors have none.
+      throw reasonOf(error) === 'unknown' ? new TlsFailure(error) : error
+    })
+    if (negotiation === 'direct' && secured.alpnProtocol !== alpnProtocol) {
+      throw new TlsFailure(codedError('ALPN_NOT_NEGOTIATED'))
+    }
+    return secured
   }
 
   /**
-   * Calls until somebody answers, or `destroy`. The system sends a lost SYN again after 1, 2, 4 s (Linux before
-   * 6.5): the first check after the network is back would wait for that in vain.
+   * Repeats the attempt until one succeeds, or `destroy` is called. The system itself repeats a lost SYN only after
+   * 1, 2 and 4 s (Linux before 6.5). The first check after a network failure would wait for that and time out.
    */
-  async function answered(): Promise<net.Socket> {
+  async function connectWithRetry() {
     for (;;) {
-      const unlimited = limit(raw)
+      const clearLimit = limitAttempt(raw)
       try {
-        await event(raw, 'connect')
-        return raw
+        await eventOf(raw, 'connect')
+        return
       } catch (error) {
-        if (error !== unanswered || destroyed) throw error
-        raw = call()
+        if (error !== attemptTimedOut || destroyed) throw error
+        raw = connectAttempt(host, options)
         socket = raw
       } finally {
-        unlimited()
+        clearLimit()
       }
     }
   }
 
-  /** Gives each address its time, and a little more; not the lookup, which would not be quicker. */
-  function limit(called: net.Socket): () => void {
+  /** Ends an attempt when all its addresses had their time. The lookup has no limit: repeating it would not be quicker. */
+  function limitAttempt(attempt: net.Socket): () => void {
     let timer: NodeJS.Timeout | undefined
-    called.on('connectionAttempt', () => {
+    attempt.on('connectionAttempt', () => {
       clearTimeout(timer)
-      timer = setTimeout(() => called.destroy(unanswered), options.addressTimeoutMs + redialAfterMs)
+      timer = setTimeout(() => attempt.destroy(attemptTimedOut), options.addressTimeoutMs + retryDelayMs)
     })
     return () => clearTimeout(timer)
-  }
-
-  async function establish(): Promise<net.Socket> {
-    await answered()
-    // libpq, too, ignores sslmode on Unix sockets.
-    if (unix || target.tls === 'disable') return raw
-    if (!(await offersTls(raw, target.tls === 'prefer'))) return raw
-    socket = tls.connect({ socket: raw, ...trustOf(target, options.rootCert) })
-    socket.on('error', ignore)
-    await event(socket, 'secureConnect').catch(error => {
-      // A lost connection, or our own giving up, is no fault of certificates: those have no other name.
-      throw reasonOf(error) === 'unknown' ? new TlsFailure(error) : error
-    })
-    return socket
   }
 
   function destroy(error: Error) {
@@ -104,62 +91,81 @@ export function connect(target: Conninfo, options: ConnectOptions): Connecting {
   }
 }
 
+/** Whether `host` is the directory of a Unix socket. */
+export function isUnixSocket({ host, address }: Host): boolean {
+  return address === undefined && host.startsWith('/')
+}
+
+/** Starts one attempt: at a Unix socket, or at each address of a name in turn. */
+function connectAttempt(host: Host, { lookup, addressTimeoutMs }: ConnectOptions): net.Socket {
+  const socket = isUnixSocket(host)
+    ? net.connect({ path: `${host.host}/.s.PGSQL.${host.port}` })
+    : net.connect({
+        host: host.address ?? host.host,
+        port: host.port,
+        lookup,
+        autoSelectFamily: true,
+        autoSelectFamilyAttemptTimeout: addressTimeoutMs,
+        noDelay: true,
+        // Detects a peer that disappeared while the session was idle.
+        keepAlive: true,
+        keepAliveInitialDelay: 15_000,
+      })
+  return socket.on('error', ignore)
+}
+
 /** PostgreSQL's SSLRequest: length 8, code 80877103. */
 const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 
-/** Asks whether TLS may begin. False only when the server declines and `optional` allows plain text. */
-async function offersTls(raw: net.Socket, optional: boolean): Promise<boolean> {
+/** Asks the server for TLS. False when the server has none and `optional` allows plain text; else that is a TlsFailure. */
+async function requestTls(raw: net.Socket, optional: boolean): Promise<boolean> {
   raw.write(sslRequest)
-  const answer = String(await event(raw, 'data'))
+  const answer = String(await eventOf(raw, 'data'))
   if (answer === 'S') return true
   if (answer === 'N' && optional) return false
   if (answer === 'N') throw new TlsFailure(codedError('TLS_NOT_OFFERED'))
-  // More than one byte is somebody in the middle, speaking before TLS does (CVE-2021-23222), or no PostgreSQL.
+  // More than one byte: an attacker who sends plain text before TLS begins (CVE-2021-23222), or not PostgreSQL.
   throw codedError('08P01')
 }
 
-/** What of the server's certificate must be right, as libpq has it. */
-function trustOf({ host, tls: mode }: Conninfo, rootCert: string | undefined) {
-  return {
-    // `host` is what the certificate is compared with; an address must not go out as a server name.
-    host,
-    ...(net.isIP(host) ? {} : { servername: host }),
-    ...(rootCert === undefined ? {} : { ca: rootCert }),
-    rejectUnauthorized: mode === 'verify-ca' || mode === 'verify-full',
-    ...(mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
-  }
-}
+/** What TLS without SSLRequest must agree on, so that the server is known to expect PostgreSQL's protocol. */
+const alpnProtocol = 'postgresql'
 
-/**
- * A name resolver with one getaddrinfo outstanding: a silent resolver would otherwise fill libuv's threads, one
- * a connection attempt, and lookups can't be called back. Whoever asks meanwhile shares the answer.
- */
-export function createLookup(): net.LookupFunction {
-  const outstanding = new Map<string, Promise<LookupResult>>()
-  return (hostname, _options, callback) => {
-    const shared = outstanding.get(hostname) ?? look(hostname)
-    shared.then(({ error, addresses }) => callback(error, addresses))
-  }
-
-  function look(hostname: string): Promise<LookupResult> {
-    const looking = new Promise<LookupResult>(done => {
-      resolve(hostname, { all: true }, (error, addresses) => {
-        outstanding.delete(hostname)
-        done({ error, addresses })
-      })
+/** Starts the handshake. Throws TlsFailure when certificate, key or its password can't be used. */
+function startTls(raw: net.Socket, { host }: Host, conninfo: CertifiedConninfo): tls.TLSSocket {
+  const { mode, negotiation, keyPassword, minVersion, maxVersion } = conninfo.tls
+  const { rootCert, cert, key, crl } = conninfo
+  try {
+    const socket = tls.connect({
+      socket: raw,
+      // The certificate must be for this name or address.
+      host,
+      ...(isServerName(host) ? { servername: host } : {}),
+      ...(negotiation === 'direct' ? { ALPNProtocols: [alpnProtocol] } : {}),
+      ...(rootCert === undefined ? {} : { ca: rootCert }),
+      ...(crl === undefined ? {} : { crl }),
+      ...(cert === undefined ? {} : { cert }),
+      ...(key === undefined ? {} : { key, passphrase: keyPassword }),
+      ...(minVersion === undefined ? {} : { minVersion }),
+      ...(maxVersion === undefined ? {} : { maxVersion }),
+      rejectUnauthorized: mode === 'verify-ca' || mode === 'verify-full',
+      ...(mode === 'verify-full' ? {} : { checkServerIdentity: () => undefined }),
     })
-    outstanding.set(hostname, looking)
-    return looking
+    // With TLS 1.3 a server refuses our certificate after the handshake. Node 20 then emits the error, but does not keep
+    // it in `errored`, where the session looks for the cause.
+    return socket.on('error', error => socket.destroy(error))
+  } catch (error) {
+    throw new TlsFailure(error)
   }
 }
 
-interface LookupResult {
-  readonly error: NodeJS.ErrnoException | null
-  readonly addresses: { address: string; family: number }[]
+/** Whether libpq would send `host` as the server name (SNI): no address may be sent, nor what the resolver reads as one (`127.1`). */
+function isServerName(host: string): boolean {
+  return !/^[\d.]*$/.test(host) && !host.includes(':')
 }
 
-/** Resolves with the event's argument; rejects when the socket fails, or closes, first. */
-function event(socket: net.Socket, name: 'connect' | 'data' | 'secureConnect'): Promise<unknown> {
+/** Resolves with the event's argument. Rejects when the socket fails or closes first. */
+function eventOf(socket: net.Socket, name: 'connect' | 'data' | 'secureConnect'): Promise<unknown> {
   return new Promise((resolve, reject) => {
     const close = () => reject(codedError('CONNECTION_CLOSED'))
     socket.once('error', reject).once('close', close)
@@ -170,5 +176,5 @@ function event(socket: net.Socket, name: 'connect' | 'data' | 'secureConnect'): 
   })
 }
 
-/** The driver removes its listeners when a socket closes; an error after that must not kill the process. */
+/** The driver removes its listeners when a socket closes. An error after that must not end the process. */
 function ignore() {}

@@ -3,28 +3,65 @@ import { isIP, isIPv6 } from 'node:net'
 
 const tlsModes = ['disable', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
 
-/** libpq's `sslmode`, without `allow`. */
-export type TlsMode = (typeof tlsModes)[number]
+/** libpq's `sslmode`. */
+export type TlsMode = (typeof tlsModes)[number] | 'allow'
+
+/** Versions of TLS, as libpq and Node.js both call them. */
+export type TlsVersion = 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3'
+
+/** One place to connect to. */
+export interface Host {
+  /**
+   * A name, an address (IPv6 without brackets), or the directory of a Unix socket: then it begins with `/`.
+   * Certificates are compared with it.
+   */
+  readonly host: string
+  /** libpq's `hostaddr`: connect to this address instead of looking `host` up. */
+  readonly address: string | undefined
+  readonly port: number
+}
+
+/** How safely to connect. */
+export interface Tls {
+  readonly mode: TlsMode
+  /** `direct`: TLS begins without PostgreSQL's SSLRequest (PostgreSQL 17+), with ALPN `postgresql`. */
+  readonly negotiation: 'postgres' | 'direct'
+  /** A PEM file; `system` or undefined: what Node trusts. */
+  readonly rootCertFile: string | undefined
+  /** PEM files of the client certificate, its key, and revoked server certificates. */
+  readonly certFile: string | undefined
+  readonly keyFile: string | undefined
+  readonly crlFile: string | undefined
+  /** Decrypts the key; empty when there is none. */
+  readonly keyPassword: string
+  readonly minVersion: TlsVersion | undefined
+  readonly maxVersion: TlsVersion | undefined
+}
 
 /** One database, and how to get in. */
 export interface Conninfo {
-  /** A name, an address (IPv6 without brackets), or the directory of a Unix socket: then it begins with `/`. */
-  readonly host: string
-  readonly port: number
+  /** In the order in which they are tried; at least one. */
+  readonly hosts: readonly [Host, ...Host[]]
+  readonly targetSessionAttrs: 'any' | 'read-write' | 'read-only' | 'primary' | 'standby' | 'prefer-standby'
   readonly user: string
   /** Empty when there is none. */
   readonly password: string
   readonly database: string
   readonly applicationName: string
-  readonly tls: TlsMode
-  /** A PEM file; `system` or undefined: what Node trusts. */
-  readonly rootCertFile: string | undefined
-  /** How a fault of that file names its setting. */
+  /** libpq's `options`, sent in the start-up message; empty when there is none. */
+  readonly options: string
+  readonly tls: Tls
+  /** How a fault of the root certificate's file names its setting. */
   readonly rootCertSetting: string
 }
 
-/** A Conninfo, and the text of the root certificate that it names. */
-export type CertifiedConninfo = Conninfo & { readonly rootCert: string | undefined }
+/** A Conninfo, and the text of the files that it names: read again for each new session. */
+export type CertifiedConninfo = Conninfo & {
+  readonly rootCert: string | undefined
+  readonly cert: string | undefined
+  readonly key: string | undefined
+  readonly crl: string | undefined
+}
 
 /**
  * What came of reading: a target, and the names of URL parameters that were left out; or every fault at once. A
@@ -149,7 +186,8 @@ export function readVariables(env: Environment, osUser: string): Reading {
 }
 
 /** The target as a URL fit for a log: `***` instead of the password. */
-export function maskedUrlOf({ host, port, user, password, database }: Conninfo): string {
+export function maskedUrlOf({ hosts, user, password, database }: Conninfo): string {
+  const [{ host, port }] = hosts
   const socket = host.startsWith('/')
   // No host but an IPv6 address has a colon. Node's own pattern for those takes 3 ms to compile, a tenth of our start.
   const name = host.includes(':') ? `[${host.replace('%', '%25')}]` : encodeURIComponent(host)
@@ -219,10 +257,21 @@ function finish(
   const password = parts.get('password') ?? ''
   const applicationName = parts.get('application_name') ?? 'pg-health'
   const rootCertSetting = called('sslrootcert')
-  return {
-    leftOut,
-    target: { host, port, user, password, database, applicationName, tls, rootCertFile, rootCertSetting },
+  const hosts: readonly [Host] = [{ host, address: undefined, port }]
+  const encryption: Tls = {
+    mode: tls,
+    negotiation: 'postgres',
+    rootCertFile,
+    certFile: undefined,
+    keyFile: undefined,
+    crlFile: undefined,
+    keyPassword: '',
+    minVersion: undefined,
+    maxVersion: undefined,
   }
+  const login = { user, password, database, applicationName, options: '' }
+  const target: Conninfo = { hosts, targetSessionAttrs: 'any', ...login, tls: encryption, rootCertSetting }
+  return { leftOut, target }
 
   function check(right: boolean, part: string, text: string) {
     if (!right) found.push(`${called(part)} ${text}`)

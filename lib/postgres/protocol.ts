@@ -10,6 +10,8 @@ export interface ProtocolGuard {
   expectResult(): void
   /** Reads what came from the server. Returns what is wrong with it, or undefined. */
   read(chunk: Buffer): Error | undefined
+  /** Whether the server asks for the password by SCRAM. */
+  usesScram(): boolean
   /** The FATAL error with which the server ended the session, if it sent one: the driver loses it. */
   fatal(): Error | undefined
 }
@@ -40,7 +42,7 @@ export function createProtocolGuard(): ProtocolGuard {
   let inResult = false
   let fatal: Error | undefined
   const authentication = createAuthenticationGuard()
-  return { expectResult, read, fatal: () => fatal }
+  return { expectResult, read, usesScram: authentication.usesScram, fatal: () => fatal }
 
   function expectResult() {
     resultsExpected += 1
@@ -100,7 +102,7 @@ export function createProtocolGuard(): ProtocolGuard {
 /** Checks the messages of a login against the login's own order. */
 function createAuthenticationGuard() {
   let step = 0
-  return { faultOf }
+  return { faultOf, usesScram: () => step === sasl || step === saslContinue }
 
   function faultOf(body: Buffer): Error | undefined {
     if (body.length < 4) return violation()

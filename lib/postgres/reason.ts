@@ -1,8 +1,9 @@
-// Gives each raw failure of PostgreSQL, the driver, the network or TLS its name.
+// Gives each raw failure of PostgreSQL, a pooler, the driver, the network or TLS its reason.
 import { codeOf } from '../error.ts'
 import type { Reason } from '../health/verdict.ts'
+import { poolerReasonOf } from './pooler.ts'
 
-/** Ends whatever waits for the database because its time is up; `reason` says what it was waiting for. */
+/** A wait that took too long; `reason` says what was waited for: a connection, or the answer to a query. */
 export class Expired extends Error {
   readonly reason: 'connect_timeout' | 'timeout'
   constructor(reason: 'connect_timeout' | 'timeout') {
@@ -11,7 +12,7 @@ export class Expired extends Error {
   }
 }
 
-/** TLS did not come about; `cause` is what OpenSSL or Node said, `code` its code. */
+/** TLS could not be established. `cause` is the error of OpenSSL or Node.js, and `code` is its code. */
 export class TlsFailure extends Error {
   readonly code: string | undefined
   constructor(cause: unknown) {
@@ -44,23 +45,30 @@ const reasons: Readonly<Record<string, Reason>> = {
   57014: 'timeout',
 }
 
-/** PgBouncer answers 08P01 to everything; these are its words for "no connection to give" (1.18, 1.23). */
-const poolerIsFull = /query_wait_timeout|no more connections allowed/
+/**
+ * Codes that poolers send with all kinds of failures, or none at all: connection exception, internal error, operator
+ * intervention, system error, and a refused login, which may be due to missing TLS.
+ */
+const vagueCodes = /^$|^08|^XX000$|^57000$|^58000$|^28000$/
 
 /**
- * Names a failure.
+ * Gives the reason of a failure.
  *
- * @param error whatever was thrown; never shown to a caller.
+ * @param error anything that was thrown. Its message is only compared, never shown.
  */
 export function reasonOf(error: unknown): Reason {
   if (error instanceof Expired) return error.reason
   if (error instanceof TlsFailure) return 'tls'
   const code = codeOf(error) ?? ''
   const message = error instanceof Error ? error.message : ''
-  if (code.startsWith('08')) return poolerIsFull.test(message) ? 'pool_exhausted' : 'connection_lost'
-  // One code for "starting up" and "shutting down" (57P03, PostgreSQL 9 to 18); only the words differ, and
-  // only a server that speaks another language is taken to be starting up when it stops.
+  const poolerReason = vagueCodes.test(code) ? poolerReasonOf(message) : undefined
+  if (poolerReason !== undefined) return poolerReason
+  if (code.startsWith('08')) return 'connection_lost'
+  // One code for "starting up" and "shutting down" (57P03, PostgreSQL 9 to 18): only the words differ. A server that
+  // speaks another language reads as starting up when it stops.
   if (code === '57P03' && message.includes('shutting down')) return 'shutting_down'
+  // A server that refuses our certificate says so after the handshake (TLS 1.3).
+  if (code.startsWith('ERR_SSL_')) return 'tls'
   if (code.startsWith('28') || code.startsWith('SASL_')) return 'auth_failed'
   return reasons[code] ?? 'unknown'
 }

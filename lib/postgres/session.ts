@@ -9,8 +9,9 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import { codedError } from '../error.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
-import type { Conninfo } from './conninfo.ts'
+import type { CertifiedConninfo, Conninfo } from './conninfo.ts'
 import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
+import { saslprep } from './saslprep.ts'
 
 export interface Session {
   /** When the attempt to connect started, on the monotonic clock (milliseconds). */
@@ -31,10 +32,10 @@ export interface Session {
 }
 
 /** Starts to open a session. Nothing is thrown: failures come through `ready`. */
-export function openSession(conninfo: Conninfo, options: ConnectOptions, openedAt: number): Session {
-  const connecting = connect(conninfo, options)
-  const sql = driverOf(conninfo, connecting)
+export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions, openedAt: number): Session {
+  const connecting = connect(conninfo.hosts[0], conninfo, options)
   const guard = createProtocolGuard()
+  const sql = driverOf(conninfo, connecting, guard.usesScram)
   let socket: Socket | undefined
   let onClose: (error: unknown) => void = () => {}
   return { openedAt, ready: open(), isOpen, select, destroy: connecting.destroy, end: () => sql.end() }
@@ -97,17 +98,19 @@ function guardSocket(socket: Socket, guard: ProtocolGuard) {
 }
 
 /** The driver with every option given: it reads missing ones from PG… variables, or takes defaults made for a pool. */
-function driverOf(conninfo: Conninfo, connecting: Connecting): postgres.Sql {
+function driverOf(conninfo: Conninfo, connecting: Connecting, usesScram: () => boolean): postgres.Sql {
   let taken = false
   const options = {
     // Arrays, because the driver splits text at commas and colons, which breaks IPv6. It only uses them in error messages.
-    host: [conninfo.host],
-    port: [conninfo.port],
+    host: [conninfo.hosts[0].host],
+    port: [conninfo.hosts[0].port],
     user: conninfo.user,
     database: conninfo.database,
     // A function, because the driver replaces an empty text by PGPASSWORD. It must not throw: nothing handles that rejection.
-    pass: () => conninfo.password,
-    connection: { application_name: conninfo.applicationName },
+    // Only SCRAM takes a prepared password. The driver asks with each method and does not say which.
+    pass: () => (usesScram() ? saslprep(conninfo.password) : conninfo.password),
+    // The driver leaves out empty ones.
+    connection: { application_name: conninfo.applicationName, options: conninfo.options },
     socket(): Promise<Socket> {
       if (taken) throw codedError('CONNECTION_CLOSED')
       taken = true

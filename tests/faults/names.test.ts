@@ -1,4 +1,4 @@
-// The name of the database: unknown, unanswered, moved. The program asks a name server that is the test's.
+// The host name of the database: unknown, unanswered, moved. The program asks the test's own name server.
 import assert from 'node:assert/strict'
 import { after, describe, type TestContext, test } from 'node:test'
 import { type Judged, startJudged } from '../support/judge.ts'
@@ -8,7 +8,7 @@ import type { Answer } from '../support/server.ts'
 
 const name = 'db.pg-health.test'
 
-describe('the name of the database', () => {
+describe('the host name of the database', () => {
   let resolver: Resolver | undefined
   let peer: Peer
   let judged: Judged
@@ -18,7 +18,7 @@ describe('the name of the database', () => {
     await resolver?.close()
   })
 
-  /** The same for all tests; undefined, and the test skipped, where the program can't have its own resolver. */
+  /** Starts what all tests share. Undefined, and the test is skipped, where the program can't have its own resolver. */
   async function find(t: TestContext): Promise<Resolver | undefined> {
     if (resolver) return resolver
     resolver = await openResolver(t)
@@ -47,7 +47,7 @@ describe('the name of the database', () => {
 
   // glibc itself gives up after five seconds, and the next check asks again.
   for (const checks of [1, 3]) {
-    test(`is not answered for ${checks === 1 ? 'a check' : 'some checks'}: connect_timeout, with one lookup outstanding`, async t => {
+    test(`gets no answer during ${checks === 1 ? 'one check' : 'several checks'}: connect_timeout, one lookup at a time`, async t => {
       const resolver = await find(t)
       if (!resolver) return
       const from = resolver.asked.length
@@ -68,13 +68,13 @@ describe('the name of the database', () => {
       })
       const numbers = resolver.asked.slice(from)
       assert.ok(numbers.length > 0)
-      // Were there two at a time, the first would be asked again after the second.
+      // With two lookups at a time, the first would be repeated after the second.
       const changes = numbers.filter((number, index) => index === 0 || number !== numbers[index - 1])
       assert.equal(changes.length, new Set(numbers).size, `${numbers}`)
     })
   }
 
-  test('moves to another address: the next session goes there', async t => {
+  test('moves to another address: the next session connects there', async t => {
     const resolver = await find(t)
     if (!resolver) return
     const other = await openPeer(honest, { host: '127.0.0.2', port: peer.port })

@@ -1,43 +1,74 @@
-// PgBouncer in transaction mode between us and PostgreSQL: many probes, and each of its ways to have no connection.
+// Poolers in front of PostgreSQL: many probes through one connection, and all the ways in which a pooler refuses a client.
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
-import { after, describe, type TestContext, test } from 'node:test'
+import { after, before, describe, type TestContext, test } from 'node:test'
 import pg from 'pg'
 import { administer } from '../support/administer.ts'
-import { type Judged, startJudged } from '../support/judge.ts'
+import { createRoot, missingOpenssl, sign } from '../support/certificates.ts'
+import { type Judged, type Said, startJudged } from '../support/judge.ts'
+import { fatal, honest, openPeer, type Peer } from '../support/peer.ts'
 import { accountToRunAs, openPostgres, type Postgres } from '../support/postgres.ts'
 import type { Answer } from '../support/server.ts'
 import { findTool } from '../support/tools.ts'
 
-/** Runs PgBouncer before `postgres`, with one connection to it. */
+/** What of PgBouncer's configuration a fault changes. */
+interface Changes {
+  /** Lines of the section [databases]; the one of `ledger` unless given. */
+  readonly databases?: string
+  /** Users and their passwords. */
+  readonly users?: Readonly<Record<string, string>>
+  /** More lines of the section [pgbouncer]. */
+  readonly settings?: string
+}
+
+/** Runs PgBouncer in front of `postgres`, with one connection to it. */
 function createPooler(program: string, postgres: Postgres, port: number) {
   const file = join(postgres.folder, 'pgbouncer.ini')
-  const text = `[databases]
-ledger = host=127.0.0.1 port=${postgres.port} dbname=postgres user=postgres
+  const ledger = `ledger = host=127.0.0.1 port=${postgres.port} dbname=postgres user=postgres`
+  let child: ChildProcess | undefined
+  return {
+    url: `postgres://watcher:geheim@127.0.0.1:${port}/ledger`,
+    consoleUrl: `postgres://watcher:geheim@127.0.0.1:${port}/pgbouncer`,
+    start,
+    stop,
+    restart,
+  }
+
+  function write(name: string, text: string) {
+    const path = join(postgres.folder, name)
+    writeFileSync(path, text)
+    // PgBouncer refuses to run as root, as PostgreSQL does.
+    const account = accountToRunAs()
+    if (account) chownSync(path, account.uid, account.gid)
+  }
+
+  async function start({ databases = ledger, users, settings = '' }: Changes = {}) {
+    const passwords = Object.entries(users ?? { watcher: 'geheim' })
+    write('users.txt', passwords.map(([name, password]) => `"${name}" "${password}"\n`).join(''))
+    write(
+      'pgbouncer.ini',
+      `[databases]
+${databases}
 [pgbouncer]
 listen_addr = 127.0.0.1
 listen_port = ${port}
 unix_socket_dir =
-auth_type = any
+auth_type = scram-sha-256
+auth_file = ${join(postgres.folder, 'users.txt')}
+admin_users = watcher
 pool_mode = transaction
 default_pool_size = 1
 query_wait_timeout = 0.3
 server_login_retry = 0.1
 max_client_conn = 3
-`
-  let child: ChildProcess | undefined
-  return { url: `postgres://watcher:geheim@127.0.0.1:${port}/ledger`, start, stop }
-
-  async function start() {
-    writeFileSync(file, text)
-    // It refuses to be root, as PostgreSQL does.
-    const account = accountToRunAs()
-    if (account) chownSync(file, account.uid, account.gid)
-    child = spawn(program, [file], { ...account, stdio: ['ignore', 'ignore', 'pipe'] })
+${settings}
+`,
+    )
+    child = spawn(program, [file], { ...accountToRunAs(), stdio: ['ignore', 'ignore', 'pipe'] })
     let log = ''
     child.stderr?.setEncoding('utf8')
     for await (const chunk of child.stderr?.iterator({ destroyOnReturn: false }) ?? []) {
@@ -52,6 +83,11 @@ max_client_conn = 3
     if (!child || child.exitCode !== null || child.signalCode !== null) return
     child.kill('SIGKILL')
     await once(child, 'exit')
+  }
+
+  async function restart(changes?: Changes) {
+    await stop()
+    await start(changes)
   }
 }
 
@@ -73,7 +109,7 @@ describe('PgBouncer in transaction mode', () => {
     await postgres?.close()
   })
 
-  /** The same for all tests; false, and the test skipped, where there is no PgBouncer. */
+  /** Starts what all tests share. False, and the test is skipped, where there is no PgBouncer. */
   async function isHere(t: TestContext): Promise<boolean> {
     const program = findTool(t, 'pgbouncer')
     if (program === undefined) return false
@@ -81,11 +117,11 @@ describe('PgBouncer in transaction mode', () => {
     postgres = await openPostgres()
     pooler = createPooler(program, postgres, await freePort())
     await pooler.start()
-    judged = await startJudged({ DATABASE_URL: pooler.url })
+    judged = await startJudged({ DATABASE_URL: `${pooler.url}?sslmode=disable` })
     return true
   }
 
-  test('many probes on its one connection: healthy, and no prepared statement left', async t => {
+  test('many probes through its one connection: healthy, and no prepared statement is left', async t => {
     if (!(await isHere(t))) return
     await judged.judge({
       says: 'healthy',
@@ -103,15 +139,15 @@ describe('PgBouncer in transaction mode', () => {
     assert.equal(row?.['count'], 0)
   })
 
-  test('the PostgreSQL behind it is down: pool_exhausted or connection_lost', async t => {
+  test('the PostgreSQL behind it is down: unreachable, connection_lost, or pool_exhausted', async t => {
     if (!(await isHere(t))) return
     await judged.judge({
-      // It waits for its PostgreSQL, then says that it waited, or that it failed.
-      says: ['pool_exhausted', 'connection_lost'],
+      // It loses its connection, then waits for its PostgreSQL, and says that it waited or that it failed to log in.
+      says: ['unreachable', 'connection_lost', 'pool_exhausted'],
       begin: () => postgres.stop(),
       async end() {
         await postgres.start()
-        // PgBouncer tries again by its own pace: the fault is gone when it has, for anybody.
+        // PgBouncer tries again at its own pace: the fault ends when any client is served.
         for (let served = false; !served; ) {
           served = await administer(pooler.url, 'select 1').then(
             () => true,
@@ -122,7 +158,7 @@ describe('PgBouncer in transaction mode', () => {
     })
   })
 
-  test('its one connection is held by somebody else: pool_exhausted', async t => {
+  test('another client holds its one connection: pool_exhausted', async t => {
     if (!(await isHere(t))) return
     const worker = new pg.Client(pooler.url)
     await judged.judge({
@@ -135,23 +171,150 @@ describe('PgBouncer in transaction mode', () => {
     })
   })
 
-  test('it has no room for us itself: pool_exhausted', async t => {
+  test('it accepts no more clients: pool_exhausted', async t => {
     if (!(await isHere(t))) return
     const crowd = Array.from({ length: 3 }, () => new pg.Client(pooler.url))
     await judged.judge({
       says: 'pool_exhausted',
       async begin() {
-        // Started anew, it has forgotten us, and the others are there first.
-        await pooler.stop()
-        await pooler.start()
+        // After a restart the others connect first.
+        await pooler.restart()
         for (const client of crowd) await client.connect()
       },
       end: () => Promise.all(crowd.map(client => client.end())),
     })
   })
 
-  test('it is gone: unreachable', async t => {
+  /** PostgreSQL's answer comes before PgBouncer gives up. */
+  const patient = 'query_wait_timeout = 10'
+  const refusals: [what: string, says: Said, changes: () => Changes][] = [
+    ['it knows another password', 'auth_failed', () => ({ users: { watcher: 'other' } })],
+    ['it does not know the user', 'auth_failed', () => ({ users: { other: 'geheim' } })],
+    ['it does not know the database', 'no_database', () => ({ databases: 'other = host=127.0.0.1' })],
+    [
+      'it forwards that PostgreSQL does not know the database',
+      'no_database',
+      () => ({
+        databases: `ledger = host=127.0.0.1 port=${postgres.port} dbname=gone user=postgres`,
+        settings: patient,
+      }),
+    ],
+    [
+      'it forwards that PostgreSQL does not know the role',
+      'auth_failed',
+      () => ({
+        databases: `ledger = host=127.0.0.1 port=${postgres.port} dbname=postgres user=gone`,
+        settings: patient,
+      }),
+    ],
+  ]
+  for (const [what, says, changes] of refusals) {
+    test(`${what}: ${says}`, async t => {
+      if (!(await isHere(t))) return
+      await judged.judge({ says, begin: () => pooler.restart(changes()), end: () => pooler.restart() })
+    })
+  }
+
+  test('the database is disabled: no_database', async t => {
+    if (!(await isHere(t))) return
+    await judged.judge({
+      says: 'no_database',
+      async begin() {
+        await pooler.restart()
+        await runOnConsole('disable ledger')
+      },
+      end: () => runOnConsole('enable ledger'),
+    })
+  })
+
+  test('it requires TLS: tls', { skip: missingOpenssl() }, async t => {
+    if (!(await isHere(t))) return
+    const { certificate, key } = sign(createRoot(), 'DNS:localhost')
+    for (const [name, text] of [
+      ['pooler.crt', certificate],
+      ['pooler.key', key],
+    ] as const) {
+      writeFileSync(join(postgres.folder, name), text, { mode: 0o644 })
+    }
+    const settings = `client_tls_sslmode = require
+client_tls_cert_file = ${join(postgres.folder, 'pooler.crt')}
+client_tls_key_file = ${join(postgres.folder, 'pooler.key')}`
+    await judged.judge({
+      says: 'tls',
+      begin: () => pooler.restart({ settings }),
+      end: () => pooler.restart(),
+    })
+  })
+
+  /** PgBouncer's console has only simple queries, and no types. */
+  async function runOnConsole(command: string) {
+    await administer(pooler.consoleUrl, command)
+  }
+
+  test('it does not run: unreachable', async t => {
     if (!(await isHere(t))) return
     await judged.judge({ says: 'unreachable', begin: pooler.stop, end: pooler.start })
   })
+})
+
+/** What cannot run here is played by a peer, with the bytes that its source sends. */
+const answers: [product: string, what: string, says: Said, answer: Buffer][] = [
+  [
+    'Supavisor',
+    'has too many clients',
+    'pool_exhausted',
+    fatal('XX000', '(EMAXCONN) max client connections reached, limit: 200'),
+  ],
+  ['Supavisor', 'does not know the tenant', 'auth_failed', fatal('XX000', 'Tenant or user not found')],
+  [
+    'Neon',
+    'has no quota left',
+    'unreachable',
+    fatal(
+      'XX000',
+      'Your account or project has exceeded the compute time quota. Upgrade your plan to increase limits.',
+    ),
+  ],
+  [
+    'Neon',
+    'has the endpoint disabled',
+    'no_database',
+    fatal('XX000', 'Control plane request failed: endpoint is disabled'),
+  ],
+  [
+    'pgpool-II',
+    'has no backend',
+    'unreachable',
+    fatal('XX000', 'all backend nodes are down, pgpool requires at least one valid node'),
+  ],
+  [
+    'PgBouncer 1.24',
+    'has too many clients of the user',
+    'pool_exhausted',
+    fatal('08P01', 'client connections exceeded (max_user_client_connections)'),
+  ],
+  ['RDS Proxy', 'requires TLS', 'tls', fatal('28000', 'This RDS Proxy requires TLS connections.')],
+]
+
+describe('poolers that a peer plays', () => {
+  let peer: Peer
+  let judged: Judged
+  before(async () => {
+    peer = await openPeer(honest)
+    const url = `postgres://watcher:geheim@127.0.0.1:${peer.port}/ledger?sslmode=disable`
+    judged = await startJudged({ DATABASE_URL: url })
+  })
+  after(async () => {
+    await judged?.close()
+    await peer?.close()
+  })
+
+  for (const [product, what, says, startup] of answers) {
+    test(`${product} ${what}: ${says}`, () =>
+      judged.judge({
+        says,
+        begin: () => peer.play({ ...honest, startup }),
+        end: () => peer.play(honest),
+      }))
+  }
 })

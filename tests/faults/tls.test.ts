@@ -1,22 +1,15 @@
-// TLS that does not come about: never plain text instead, and healthy again with the first right certificate.
+// TLS that fails: never plain text instead, and healthy with the first valid certificate.
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { administer, terminate } from '../support/administer.ts'
-import { type Certified, createRoot, sign } from '../support/certificates.ts'
+import { type Certified, createRoot, missingOpenssl, sign } from '../support/certificates.ts'
 import { type Judged, startJudged } from '../support/judge.ts'
 import { openPeer, type Scenario } from '../support/peer.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 
-/** Why the tests with certificates can't run here, if so. */
-function missingOpenssl(): string | false {
-  const { error } = spawnSync('openssl', ['version'])
-  return error ? `openssl makes the certificates, and does not run here: ${error.message}` : false
-}
-
-/** Operators come in plain text; the program under test must come with TLS. */
+/** Administrators may use plain text; the program under test must use TLS. */
 const hba = `local all all trust
 hostssl all watcher all trust
 hostnossl all watcher all reject
@@ -62,9 +55,9 @@ describe('TLS', { skip: missingOpenssl() }, () => {
   }
 
   const certificates: [what: string, make: () => Certified][] = [
-    ['of a root that we do not trust', () => sign(createRoot(), 'DNS:localhost')],
+    ['of an unknown root', () => sign(createRoot(), 'DNS:localhost')],
     ['for another name', () => sign(root, 'DNS:elsewhere.example')],
-    ['for an address, where the host is a name', () => sign(root, 'IP:127.0.0.1')],
+    ['for an address, when the host is a name', () => sign(root, 'IP:127.0.0.1')],
     ['that has expired', () => sign(root, 'DNS:localhost', -1)],
   ]
   for (const [what, make] of certificates) {
@@ -72,7 +65,7 @@ describe('TLS', { skip: missingOpenssl() }, () => {
       judged.judge({ says: 'tls', begin: () => present(make()), end: () => present(good) }))
   }
 
-  test('a host that is an address is compared with the addresses of the certificate: tls, or healthy', async () => {
+  test('an address as the host is compared with the addresses of the certificate', async () => {
     writeFileSync(urlFile, urlAt(postgres.port, '127.0.0.1'))
     await terminate(postgres.url)
     await judged.judge({
@@ -84,11 +77,11 @@ describe('TLS', { skip: missingOpenssl() }, () => {
     await terminate(postgres.url)
   })
 
-  test('required of a server that has none: tls, and nothing in plain text', () =>
+  test('the server has no TLS, but we require it: tls, and nothing in plain text', () =>
     judged.judge({
       says: 'tls',
       async begin() {
-        // Plain text would be let in.
+        // The server would accept plain text.
         await postgres.configure({
           settings: { ssl: 'off' },
           files: { 'pg_hba.conf': 'host all all all trust\n' },
@@ -102,12 +95,12 @@ describe('TLS', { skip: missingOpenssl() }, () => {
   const peers: [what: string, says: 'tls' | 'connection_lost', scenario: Scenario][] = [
     ['says no', 'tls', { startup: Buffer.from('N'), statement: () => Buffer.from('N') }],
     [
-      'says yes, and then garbage',
+      'says yes, then sends garbage',
       'tls',
       { startup: Buffer.from('S'), statement: () => Buffer.alloc(64, 0x5a) },
     ],
     [
-      'says yes, and more with it',
+      'says yes, and more with the same packet',
       'connection_lost',
       { startup: Buffer.from('SR'), statement: () => Buffer.alloc(1) },
     ],

@@ -1,136 +1,72 @@
-// TLS to a real PostgreSQL, with certificates made for the purpose; and names, one lookup at a time.
+// Opening a socket: Unix sockets, addresses, start-up options, the answer to SSLRequest, and name lookups.
 
 import assert from 'node:assert/strict'
-import { spawnSync } from 'node:child_process'
 import dns from 'node:dns'
 import { once } from 'node:events'
+import { chownSync, mkdtempSync, rmSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import net, { type AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import postgres from 'postgres'
-import { codedError, codeOf } from '../../lib/error.ts'
-import { createLookup } from '../../lib/postgres/connect.ts'
-import { readUrl } from '../../lib/postgres/conninfo.ts'
+import { codedError } from '../../lib/error.ts'
+import type { TlsMode } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
-import { type Certified, createRoot, sign } from '../support/certificates.ts'
-import { openPostgres, type Postgres } from '../support/postgres.ts'
+import { createLookup } from '../../lib/postgres/lookup.ts'
+import { administer } from '../support/administer.ts'
+import { check, conninfoOf } from '../support/database.ts'
+import { accountToRunAs, openPostgres, type Postgres } from '../support/postgres.ts'
 
 const now = () => performance.now()
 
-/** Checks the database at `url` once, trusting `root`; says how the session was encrypted, or why there is none. */
-async function check(t: TestContext, url: string, root?: Certified): Promise<string> {
-  const reading = readUrl(url, 'DATABASE_URL', 'postgres')
-  assert.ok('target' in reading)
-  const target = { ...reading.target, rootCert: root?.certificate }
-  const limits = { timeoutMs: 2_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000 }
-  const database = createDatabase({ readConninfo: () => target, phase: () => 'serving', ...limits, now })
-  t.after(() => database.close())
-  const { result, error } = await database.check(now() + 2_000)
-  return result === 'healthy' ? 'healthy' : `${result} ${codeOf(error)}`
-}
-
-/** Why the tests with certificates can't run here, if so. */
-function missingOpenssl(): string | false {
-  const { error } = spawnSync('openssl', ['version'])
-  return error ? `openssl makes the certificates, and does not run here: ${error.message}` : false
-}
-
-describe('TLS to PostgreSQL', { skip: missingOpenssl() }, () => {
+describe('a PostgreSQL', () => {
   let server: Postgres
-  let root: Certified
-  let stranger: Certified
+  /** Cloud SQL's socket directories have colons. */
+  let socketDirectory: string
 
   before(async () => {
-    root = createRoot()
-    stranger = createRoot()
-    const { certificate, key } = sign(root, 'DNS:localhost')
-    server = await openPostgres({
-      settings: { ssl: 'on' },
-      files: {
-        'server.crt': certificate,
-        'server.key': key,
-        'pg_hba.conf': 'hostssl all all all trust\n',
-      },
-    })
+    socketDirectory = mkdtempSync('/tmp/pg-health:project:region:')
+    const account = accountToRunAs()
+    if (account) chownSync(socketDirectory, account.uid, account.gid)
+    server = await openPostgres({ settings: { unix_socket_directories: socketDirectory } })
   })
-  after(() => server.close())
+  after(async () => {
+    await server?.close()
+    rmSync(socketDirectory, { recursive: true })
+  })
 
-  async function present(certified: Certified) {
-    await server.configure({ files: { 'server.crt': certified.certificate, 'server.key': certified.key } })
-  }
+  test('is reached in a socket directory with colons, where sslmode counts for nothing', async t => {
+    for (const mode of ['disable', 'allow', 'verify-full'] as const) {
+      assert.equal(
+        await check(t, conninfoOf(server.port, { host: socketDirectory, tls: { mode } })),
+        'healthy',
+        mode,
+      )
+    }
+  })
 
-  function url(mode: string, host = '127.0.0.1') {
-    return `postgres://postgres@${host}:${server.port}/postgres?sslmode=${mode}&application_name=${mode}`
-  }
+  test('is reached at hostaddr, and the host is not looked up', async t => {
+    const host = 'nowhere.invalid'
+    assert.equal(await check(t, conninfoOf(server.port, { host })), 'unreachable ENOTFOUND')
+    assert.equal(await check(t, conninfoOf(server.port, { host, address: '127.0.0.1' })), 'healthy')
+  })
 
-  const cases: [
-    text: string,
-    mode: string,
-    host: string,
-    root: 'ours' | 'strange' | 'none',
-    found: string,
-  ][] = [
-    ['prefer takes what the server offers', 'prefer', '127.0.0.1', 'none', 'healthy'],
-    ['require encrypts and trusts anybody', 'require', '127.0.0.1', 'none', 'healthy'],
-    ['verify-ca wants our root', 'verify-ca', '127.0.0.1', 'ours', 'healthy'],
-    [
-      'verify-ca refuses another root',
-      'verify-ca',
-      '127.0.0.1',
-      'strange',
-      'tls UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-    ],
-    ['verify-full wants the name, too', 'verify-full', 'localhost', 'ours', 'healthy'],
-    [
-      'verify-full refuses another name',
-      'verify-full',
-      '127.0.0.1',
-      'ours',
-      'tls ERR_TLS_CERT_ALTNAME_INVALID',
-    ],
-    [
-      'verify-full trusts no root of its own',
-      'verify-full',
-      'localhost',
-      'none',
-      'tls UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-    ],
-    ['disable is told that this server wants TLS', 'disable', '127.0.0.1', 'none', 'auth_failed 28000'],
-  ]
-  for (const [text, mode, host, trusted, found] of cases) {
-    test(text, async t => {
-      const trust = trusted === 'ours' ? root : trusted === 'strange' ? stranger : undefined
-      assert.equal(await check(t, url(mode, host), trust), found)
-    })
-  }
-
-  test('require, and prefer where TLS is offered, are encrypted indeed', async t => {
-    for (const mode of ['require', 'prefer']) assert.equal(await check(t, url(mode)), 'healthy')
-    const sql = postgres(server.url, { max: 1, ssl: 'require' })
-    t.after(() => sql.end())
-    const sessions = await sql`
-      select application_name as name, ssl from pg_stat_activity join pg_stat_ssl using (pid)
-      where application_name in ('require', 'prefer') order by 1`
-    assert.deepEqual(
-      [...sessions],
-      [
-        { name: 'prefer', ssl: true },
-        { name: 'require', ssl: true },
-      ],
+  test('sees the options of the start-up message', async t => {
+    // A login trigger (PostgreSQL 17) sees what SHOW would answer.
+    await administer(
+      server.url,
+      'create table seen (application text, search_path text, work_mem text)',
+      `create function note() returns event_trigger language plpgsql as $$ begin
+         insert into seen values (current_setting('application_name'), current_setting('search_path'), current_setting('work_mem'));
+       end $$`,
+      'create event trigger noting on login execute function note()',
     )
+    const options = '-c search_path=app,\\ public --work_mem=1MB'
+    assert.equal(await check(t, conninfoOf(server.port, { options })), 'healthy')
+    const seen = await administer(server.url, "select * from seen where application = 'pg-health'")
+    assert.deepEqual(seen, [{ application: 'pg-health', search_path: 'app, public', work_mem: '1MB' }])
   })
 
-  test('verify-full compares an address with the addresses of the certificate', async t => {
-    await present(sign(root, 'IP:127.0.0.1'))
-    assert.equal(await check(t, url('verify-full'), root), 'healthy')
-    assert.equal(await check(t, url('verify-full', 'localhost'), root), 'tls ERR_TLS_CERT_ALTNAME_INVALID')
-  })
-
-  test('an expired certificate is refused, and the renewed one taken with the next check', async t => {
-    await present(sign(root, 'DNS:localhost', -1))
-    assert.equal(await check(t, url('verify-full', 'localhost'), root), 'tls CERT_HAS_EXPIRED')
-    await present(sign(root, 'DNS:localhost'))
-    assert.equal(await check(t, url('verify-full', 'localhost'), root), 'healthy')
+  test('refuses options that it does not know', async t => {
+    assert.match(await check(t, conninfoOf(server.port, { options: '-c nonsense=1' })), /^unknown 42704$/)
   })
 })
 
@@ -150,24 +86,27 @@ describe('the answer to SSLRequest', () => {
     await once(peer.listen(0, '127.0.0.1'), 'listening')
     t.after(() => peer.close())
     const { port } = peer.address() as AddressInfo
-    return { sent, url: (mode: string) => `postgres://u:geheim@127.0.0.1:${port}/x?sslmode=${mode}` }
+    return {
+      sent,
+      conninfo: (mode: TlsMode) => conninfoOf(port, { user: 'u', password: 'geheim', tls: { mode } }),
+    }
   }
 
-  test('no, where TLS is required: tls, and nothing is sent in plain text', async t => {
-    const { sent, url } = await openAnswering(t, 'N')
-    for (const mode of ['require', 'verify-ca', 'verify-full']) {
-      assert.equal(await check(t, url(mode)), 'tls TLS_NOT_OFFERED')
+  test('no, when TLS is required: tls, and nothing is sent in plain text', async t => {
+    const { sent, conninfo } = await openAnswering(t, 'N')
+    for (const mode of ['require', 'verify-ca', 'verify-full'] as const) {
+      assert.equal(await check(t, conninfo(mode)), 'tls TLS_NOT_OFFERED')
     }
     assert.deepEqual(sent, [])
   })
 
-  test('yes, and more in the same breath: somebody speaks before TLS does, and is not believed', async t => {
-    const { sent, url } = await openAnswering(t, 'SN')
-    assert.equal(await check(t, url('prefer')), 'connection_lost 08P01')
+  test('yes, with more bytes before the handshake: connection_lost', async t => {
+    const { sent, conninfo } = await openAnswering(t, 'SN')
+    assert.equal(await check(t, conninfo('prefer')), 'connection_lost 08P01')
     assert.deepEqual(sent, [])
   })
 
-  test('yes, and then no TLS: tls', async t => {
+  test('yes, then no TLS: tls', async t => {
     const peer = net.createServer(socket => {
       socket.once('data', () => {
         socket.write('S')
@@ -177,16 +116,18 @@ describe('the answer to SSLRequest', () => {
     await once(peer.listen(0, '127.0.0.1'), 'listening')
     t.after(() => peer.close())
     const { port } = peer.address() as AddressInfo
-    assert.match(await check(t, `postgres://x@127.0.0.1:${port}/x?sslmode=require`), /^tls ERR_SSL_/)
+    assert.match(await check(t, conninfoOf(port, { tls: { mode: 'require' } })), /^tls ERR_SSL_/)
   })
 
-  test('yes, and then silence: connect_timeout, or what we said when we gave it up', async t => {
-    const { url } = await openAnswering(t, 'S')
-    const reading = readUrl(url('require'), 'DATABASE_URL', '')
-    assert.ok('target' in reading)
-    const target = { ...reading.target, rootCert: undefined }
+  test('yes, then silence: connect_timeout, or the error with which we give up', async t => {
+    const { conninfo } = await openAnswering(t, 'S')
     const limits = { timeoutMs: 300, connectTimeoutMs: 300, sessionMaxAgeMs: 60_000 }
-    const database = createDatabase({ readConninfo: () => target, phase: () => 'serving', ...limits, now })
+    const database = createDatabase({
+      phase: () => 'serving',
+      readConninfo: () => conninfo('require'),
+      ...limits,
+      now,
+    })
     t.after(() => database.close())
     assert.equal((await database.check(now() + 5_000)).result, 'connect_timeout')
     const asked = database.check(now() + 5_000)
@@ -195,20 +136,20 @@ describe('the answer to SSLRequest', () => {
   })
 
   test('a web server: connection_lost', async t => {
-    const { url } = await openAnswering(t, 'HTTP/1.1 400 Bad Request\r\n\r\n')
-    assert.equal(await check(t, url('prefer')), 'connection_lost 08P01')
+    const { conninfo } = await openAnswering(t, 'HTTP/1.1 400 Bad Request\r\n\r\n')
+    assert.equal(await check(t, conninfo('prefer')), 'connection_lost 08P01')
   })
 
-  test('a connection that ends: connection_lost, not a fault of certificates', async t => {
-    const { url } = await openAnswering(t, 'S', true)
-    assert.match(await check(t, url('require')), /^connection_lost /)
+  test('yes, then the end of the connection: connection_lost, not tls', async t => {
+    const { conninfo } = await openAnswering(t, 'S', true)
+    assert.match(await check(t, conninfo('require')), /^connection_lost /)
   })
 })
 
 describe('createLookup()', () => {
   type Callback = (error: Error | null, addresses: { address: string; family: number }[]) => void
 
-  test('has one lookup of a name outstanding, however many ask, and a new one after it has come back', async t => {
+  test('shares one lookup of a name among all callers, and starts a new one after its answer', async t => {
     const outstanding: Callback[] = []
     t.mock.method(dns, 'lookup', (_name: string, _options: object, callback: Callback) =>
       outstanding.push(callback),

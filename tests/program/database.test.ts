@@ -9,6 +9,7 @@ import { codeOf } from '../../lib/error.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
 import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase, type DatabaseOptions } from '../../lib/postgres/database.ts'
+import { noFiles } from '../support/database.ts'
 import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from '../support/peer.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { checkQuery, openProxy } from '../support/proxy.ts'
@@ -37,7 +38,7 @@ after(() => server.close())
 function openDatabase(t: TestContext, url: string, options: Partial<DatabaseOptions> = {}) {
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
   if ('faults' in reading) throw new Error(reading.faults.join())
-  const target = { ...reading.target, rootCert: undefined }
+  const target = { ...reading.target, ...noFiles }
   const defaults = { timeoutMs: 1_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, now }
   const database = createDatabase({
     readConninfo: () => target,
@@ -226,7 +227,7 @@ describe('database.check() on a session', () => {
     const reading = readUrl(`postgres://guest@127.0.0.1:${server.port}/postgres`, 'DATABASE_URL', '')
     assert.ok('target' in reading)
     const { ask } = openDatabase(t, server.url, {
-      readConninfo: () => ({ ...reading.target, rootCert: undefined, password: passwords.shift() ?? '' }),
+      readConninfo: () => ({ ...reading.target, ...noFiles, password: passwords.shift() ?? '' }),
     })
     assert.equal((await ask()).result, 'auth_failed')
     assert.equal((await ask()).result, 'healthy')

@@ -12,6 +12,7 @@ import type { Verdict } from '../../lib/health/verdict.ts'
 import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
 import { type Certified, createRoot, sign } from '../support/certificates.ts'
+import { noFiles } from '../support/database.ts'
 import { row, welcome } from '../support/peer.ts'
 
 v8.setFlagsFromString('--expose-gc')
@@ -109,7 +110,7 @@ function createAsker(url: string, limits: Limits) {
   const { timeoutMs = 5_000, connectTimeoutMs = 5_000, sessionMaxAgeMs = 60_000, impatientMs } = limits
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
   assert.ok('target' in reading)
-  const target = { ...reading.target, rootCert: undefined }
+  const target = { ...reading.target, ...noFiles }
   let leaptMs = 0
   const now = () => performance.now() + leaptMs
   const readConninfo = () => target

@@ -128,7 +128,10 @@ test('readConfig() names every fault at once', () => {
 })
 
 test('readConfig() takes the URL when the variables of libpq are set, too', () => {
-  assert.equal(read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readConninfo().host, 'db.example')
+  assert.equal(
+    read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readConninfo().hosts[0].host,
+    'db.example',
+  )
 })
 
 for (const [name, value] of Object.entries({
@@ -259,5 +262,5 @@ test('readConfig() reads no certificate where there is no TLS', () => {
     DATABASE_URL: `${DATABASE_URL}?sslmode=disable`,
     PGSSLROOTCERT: '/none',
   }).readConninfo()
-  assert.deepEqual([tls, rootCert], ['disable', undefined])
+  assert.deepEqual([tls.mode, rootCert], ['disable', undefined])
 })

@@ -8,9 +8,28 @@ import {
   type Reading,
   readUrl,
   readVariables,
+  type Tls,
+  type TlsMode,
 } from '../../../lib/postgres/conninfo.ts'
 
-const plain: Conninfo = {
+/** A Conninfo with one host, and its parts side by side. */
+type Flat = Pick<Conninfo, 'user' | 'password' | 'database' | 'applicationName' | 'rootCertSetting'> &
+  Pick<Tls, 'rootCertFile'> & { readonly host: string; readonly port: number; readonly tls: TlsMode }
+
+function flat({ hosts, tls, targetSessionAttrs, options, ...rest }: Conninfo): Flat {
+  const [{ host, port, address }] = hosts
+  assert.deepEqual([hosts.length, address, targetSessionAttrs, options], [1, undefined, 'any', ''])
+  return { ...rest, host, port, tls: tls.mode, rootCertFile: tls.rootCertFile }
+}
+
+function nested({ host, port, tls: mode, rootCertFile, ...rest }: Flat): Conninfo {
+  const files = { rootCertFile, certFile: undefined, keyFile: undefined, crlFile: undefined, keyPassword: '' }
+  const versions = { minVersion: undefined, maxVersion: undefined }
+  const tls: Tls = { mode, negotiation: 'postgres', ...files, ...versions }
+  return { ...rest, hosts: [{ host, port, address: undefined }], targetSessionAttrs: 'any', options: '', tls }
+}
+
+const plain: Flat = {
   host: 'db.example',
   port: 5432,
   user: 'app',
@@ -24,9 +43,9 @@ const plain: Conninfo = {
 
 const read = (url: string) => readUrl(url, 'DATABASE_URL', 'osuser')
 
-function targetOf(reading: Reading): Conninfo {
+function targetOf(reading: Reading): Flat {
   if ('faults' in reading) assert.fail(reading.faults.join('\n'))
-  return reading.target
+  return flat(reading.target)
 }
 
 function faultsOf(reading: Reading): string {
@@ -35,7 +54,7 @@ function faultsOf(reading: Reading): string {
 }
 
 /** What each URL means, where it differs from postgres://app:secret@db.example/shop. */
-const accepted: [title: string, url: string, different: Partial<Conninfo>][] = [
+const accepted: [title: string, url: string, different: Partial<Flat>][] = [
   ['fills in the defaults of libpq', 'postgres://app:secret@db.example/shop', {}],
   ['takes postgresql:// as well', 'postgresql://app:secret@db.example/shop', {}],
   ['takes a port', 'postgres://app:secret@db.example:6543/shop', { port: 6543 }],
@@ -152,7 +171,7 @@ test('readUrl() never takes a password as it is for another one, or a piece of i
     ]) {
       const reading = read(`postgres://app:${password}@db.example/shop`)
       if ('target' in reading && !/%[0-9a-f]{2}/i.test(password))
-        assert.deepEqual(reading.target, { ...plain, password })
+        assert.deepEqual(flat(reading.target), { ...plain, password })
     }
   }
 })
@@ -274,7 +293,7 @@ test('readUrl() never repeats the password in a fault, whatever is wrong with th
         if ('faults' in reading) assert.doesNotMatch(inspect(reading), /Tr0ub4dor/)
         else
           assert.doesNotMatch(
-            maskedUrlOf({ ...reading.target, user: '', host: '', database: '' }),
+            maskedUrlOf(nested({ ...flat(reading.target), user: '', host: '', database: '' })),
             /Tr0ub4dor/,
           )
       }
@@ -320,7 +339,7 @@ test('readVariables() names each variable that is wrong', () => {
   ])
 })
 
-const masked: [different: Partial<Conninfo>, url: string][] = [
+const masked: [different: Partial<Flat>, url: string][] = [
   [{}, 'postgres://app:***@db.example:5432/shop'],
   [{ password: '' }, 'postgres://app@db.example:5432/shop'],
   [{ host: '::1' }, 'postgres://app:***@[::1]:5432/shop'],
@@ -332,7 +351,7 @@ const masked: [different: Partial<Conninfo>, url: string][] = [
 for (const [different, url] of masked) {
   test(`maskedUrlOf() gives ${url}, which readUrl() reads`, () => {
     const target = { ...plain, ...different }
-    assert.equal(maskedUrlOf(target), url)
+    assert.equal(maskedUrlOf(nested(target)), url)
     assert.deepEqual(targetOf(read(url)), { ...target, password: target.password && '***' })
   })
 }

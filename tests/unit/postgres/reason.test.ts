@@ -1,4 +1,4 @@
-// Each raw failure, and the name it gets.
+// Each raw failure, and the reason it gets.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -29,6 +29,7 @@ const table: Record<string, readonly string[]> = {
   auth_failed: ['28000', '28P01', 'SASL_SIGNATURE_MISMATCH', '42501'],
   no_database: ['3D000', '55000'],
   timeout: ['57014'],
+  tls: ['ERR_SSL_TLSV1_ALERT_UNKNOWN_CA', 'ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED'],
   unknown: [
     '42704',
     'XX000',
@@ -43,19 +44,21 @@ const table: Record<string, readonly string[]> = {
 }
 
 for (const [reason, codes] of Object.entries(table)) {
-  test(`reasonOf() names ${reason}: ${codes.join(', ')}`, () => {
+  test(`reasonOf() gives ${reason}: ${codes.join(', ')}`, () => {
     for (const code of codes) assert.equal(reasonOf(codedError(code)), reason, code)
   })
 }
 
-test("reasonOf() takes a PgBouncer's word for it that there is no connection to give", () => {
-  for (const message of ['query_wait_timeout', 'no more connections allowed (max_client_conn)']) {
-    assert.equal(reasonOf(codedError('08P01', message)), 'pool_exhausted', message)
-    assert.equal(reasonOf(codedError('XX000', message)), 'unknown', `${message}, but not from a pooler`)
+test('reasonOf() believes the words of a pooler only where its code says nothing', () => {
+  for (const code of ['08P01', '08006', 'XX000', '57000', '58000', '']) {
+    assert.equal(reasonOf(codedError(code, 'query_wait_timeout')), 'pool_exhausted', code)
   }
+  assert.equal(reasonOf(codedError('53200', 'query_wait_timeout')), 'unknown')
+  assert.equal(reasonOf(codedError('28000', 'TLS connection required')), 'tls')
+  assert.equal(reasonOf(codedError('57P03', 'query_wait_timeout')), 'starting_up')
 })
 
-test('reasonOf() tells a server that stops from one that starts by its words, as they share 57P03', () => {
+test('reasonOf() tells a stopping server from a starting one by its words: both send 57P03', () => {
   assert.equal(reasonOf(codedError('57P03', 'the database system is shutting down')), 'shutting_down')
   assert.equal(reasonOf(codedError('57P03', 'the database system is starting up')), 'starting_up')
   assert.equal(
@@ -64,12 +67,12 @@ test('reasonOf() tells a server that stops from one that starts by its words, as
   )
 })
 
-test('reasonOf() knows what had been waited for when the time was up', () => {
+test('reasonOf() knows what a wait that took too long was for', () => {
   assert.equal(reasonOf(new Expired('timeout')), 'timeout')
   assert.equal(reasonOf(new Expired('connect_timeout')), 'connect_timeout')
 })
 
-test('reasonOf() names tls whatever the code of the handshake is, even one that means something else', () => {
+test('reasonOf() gives tls for a failed handshake, even with a code that means something else', () => {
   const codes = ['UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'ERR_TLS_CERT_ALTNAME_INVALID', 'ECONNREFUSED', undefined]
   for (const code of codes) assert.equal(reasonOf(new TlsFailure(codedError(code))), 'tls', code)
 })
@@ -81,7 +84,7 @@ test('TlsFailure keeps the code for the log, and the cause', () => {
   assert.equal(new TlsFailure(codedError('not safe to log')).code, undefined)
 })
 
-test('reasonOf() names a refused name with two addresses unreachable, though its message is empty', () => {
+test('reasonOf() gives unreachable for a refused name with two addresses, whose message is empty', () => {
   // As node:net makes it: the code of the first error, no message.
   const error = Object.assign(new AggregateError([codedError('ECONNREFUSED'), codedError('ECONNREFUSED')]), {
     code: 'ECONNREFUSED',
@@ -90,7 +93,7 @@ test('reasonOf() names a refused name with two addresses unreachable, though its
   assert.equal(reasonOf(error), 'unreachable')
 })
 
-test('reasonOf() and codeOf() make nothing of what is no failure of this kind', () => {
+test('reasonOf() gives unknown, and codeOf() nothing, for anything else', () => {
   const things = [null, undefined, 'ECONNREFUSED', 53300, [], {}, new Error('ECONNREFUSED'), () => {}]
   for (const thing of [
     ...things,
@@ -111,7 +114,7 @@ test('codeOf() gives codes of the system, of PostgreSQL and of the driver as the
   }
 })
 
-test('codeOf() lets nothing through that is not safe to log', () => {
+test('codeOf() gives nothing that is not safe to log', () => {
   const unsafe = [
     '',
     'E',

@@ -1,0 +1,49 @@
+// Opens a session in the first way that the server accepts: in plain text, or with TLS.
+
+import { codeOf } from '../error.ts'
+import { type ConnectOptions, isUnixSocket } from './connect.ts'
+import type { CertifiedConninfo } from './conninfo.ts'
+import { reasonOf } from './reason.ts'
+import { openSession, type Session } from './session.ts'
+
+/**
+ * Does what openSession does, and what `sslmode=allow` asks for: plain text first, then TLS if the server refuses plain
+ * text. The first connection is closed before the second is opened. Never throws: failures reject `ready`.
+ */
+export function openWithFallback(
+  conninfo: CertifiedConninfo,
+  options: ConnectOptions,
+  openedAt: number,
+): Session {
+  const plain = openSession(conninfo, options, openedAt)
+  if (conninfo.tls.mode !== 'allow' || isUnixSocket(conninfo.hosts[0])) return plain
+
+  let session = plain
+  return {
+    openedAt,
+    ready: plain.ready.catch(openWithTls),
+    isOpen: () => session.isOpen(),
+    select: () => session.select(),
+    destroy: error => session.destroy(error),
+    end: () => session.end(),
+  }
+
+  async function openWithTls(refusal: unknown) {
+    if (!isRefusalOfPlainText(refusal)) throw refusal
+    plain.destroy(refusal as Error)
+    // A root certificate is there to be used: libpq, too, verifies the server then, in any mode.
+    const mode = conninfo.rootCert === undefined ? 'require' : 'verify-ca'
+    session = openSession({ ...conninfo, tls: { ...conninfo.tls, mode } }, options, openedAt)
+    try {
+      await session.ready
+    } catch (error) {
+      // Without TLS on the server, its first answer is the one that says what is wrong.
+      throw codeOf(error) === 'TLS_NOT_OFFERED' ? refusal : error
+    }
+  }
+}
+
+/** PostgreSQL refuses by pg_hba.conf with 28000; a pooler says that it requires TLS. A wrong password (28P01) is neither. */
+function isRefusalOfPlainText(error: unknown): boolean {
+  return codeOf(error) === '28000' || reasonOf(error) === 'tls'
+}
