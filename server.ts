@@ -4,12 +4,14 @@ import { userInfo } from 'node:os'
 import { pluginFault } from './lib/client/nagios.ts'
 import { type Command, readCommand, usage } from './lib/config/command.ts'
 import {
-  type ClientConfig,
   type Config,
+  describeConfig,
+  ownUrlOf,
   readClientConfig,
   readConfig,
-  settingsHelp,
+  urlOf,
 } from './lib/config/config.ts'
+import { settingsHelp } from './lib/config/settings.ts'
 // Puts the parts together; the only file that touches `process`.
 import { ConfigError, codedError, codeOf, detailsOf, UsageError } from './lib/error.ts'
 import { createProbe } from './lib/health/probe.ts'
@@ -63,7 +65,7 @@ async function run(args: readonly string[]) {
   if (command.name === 'help') print(`${usage}\n${settingsHelp()}`)
   else if (command.name === 'version') print(`pg-health ${version()}\n`)
   else if (command.name === 'check') await check(command)
-  else if (command.name === 'check-config') checkConfig(config())
+  else if (command.name === 'check-config') print(describeConfig(config()))
   else await serve(config(), readSocket(environment, process.pid))
 }
 
@@ -71,7 +73,11 @@ async function serve(config: Config, socket: Socket) {
   const log = await openLog(config)
   const report = createReport({ log, now, slowMs: config.slowMs })
   const history = createHistory({ now, date })
-  const database = createDatabase({ ...config, now })
+  const readConninfo = () =>
+    config.readConninfo(faults =>
+      log('warn', 'settings_stale', `the last good settings are used: ${faults.join('; ')}`),
+    )
+  const database = createDatabase({ ...config, readConninfo, now })
   const details = [
     ...pagesOf({ ...history, version: version() }),
     ['/metrics', () => metrics.render()],
@@ -138,9 +144,9 @@ async function serve(config: Config, socket: Socket) {
     process.exit(exitCodes.internal)
   })
 
-  log('info', 'start', `pg-health ${version()}, database ${config.database}`, {
+  log('info', 'start', `pg-health ${version()}, database ${config.maskedUrl}`, {
     version: version(),
-    database: config.database,
+    database: config.maskedUrl,
   })
   if (config.leftOut.length > 0) {
     log('warn', 'parameters_left_out', `left out of the database URL: ${config.leftOut.join(', ')}`)
@@ -175,17 +181,12 @@ async function listen(http: Http, { host, port }: Config, socket: Socket, log: L
   }
 }
 
-function checkConfig({ database, leftOut }: Config) {
-  print(`The settings are right: ${database}\n`)
-  if (leftOut.length > 0) print(`Left out of the database URL: ${leftOut.join(', ')}\n`)
-}
-
 async function check({ url, timeoutMs, ...how }: Extract<Command, { name: 'check' }>) {
   const client = readClientConfig(environment)
   const { runCheck } = await import('./lib/client/check.ts')
   process.exitCode = await runCheck({
     ...how,
-    url: url ?? ownUrl(client),
+    url: url ?? ownUrlOf(client),
     // Longer than the server's own deadline, so that its answer, and not our impatience, is what one reads.
     timeoutMs: timeoutMs ?? Math.max(5_000, client.timeoutMs + 1_000),
     slowMs: client.slowMs,
@@ -196,24 +197,15 @@ async function check({ url, timeoutMs, ...how }: Extract<Command, { name: 'check
   })
 }
 
-/** The server of this very container: same HOST and PORT. */
-function ownUrl({ host, port }: ClientConfig): URL {
-  const everywhere = host === undefined || host === '0.0.0.0' || host === '::'
-  return new URL(urlOf(everywhere ? '127.0.0.1' : host, port))
-}
-
-function urlOf(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}/health`
-}
-
 function config(): Config {
   return readConfig(environment, readTextFile, osUser())
 }
 
 /** A FIFO or a device could keep the whole program waiting, or never end. */
-function readTextFile(path: string): string {
-  if (!statSync(path).isFile()) throw codedError('NOT_A_FILE')
-  return readFileSync(path, 'utf8')
+function readTextFile(path: string) {
+  const status = statSync(path)
+  if (!status.isFile()) throw codedError('NOT_A_FILE')
+  return { text: readFileSync(path, 'utf8'), mode: status.mode & 0o777, ownerId: status.uid }
 }
 
 /** libpq's default for the role; a container may run under a number that has no name. */

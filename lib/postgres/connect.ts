@@ -4,7 +4,7 @@ import { lookup as resolve } from 'node:dns'
 import net from 'node:net'
 import tls from 'node:tls'
 import { codedError } from '../error.ts'
-import type { Conninfo } from './conninfo.ts'
+import { type Conninfo, socketPathOf } from './conninfo.ts'
 import { reasonOf, TlsFailure } from './reason.ts'
 
 /** A socket on its way: `destroy` ends it whatever stage it has reached. */
@@ -28,7 +28,9 @@ const redialAfterMs = 100
 
 /** Begins to connect to `target`. Nothing is thrown: failures come through `connected`. */
 export function connect(target: Conninfo, options: ConnectOptions): Connecting {
-  const unix = target.host.startsWith('/')
+  const [place] = target.hosts
+  const path = socketPathOf(place)
+  const { mode } = target.tls
   const unanswered = codedError('ETIMEDOUT')
   let raw = call()
   let socket: net.Socket = raw
@@ -37,11 +39,11 @@ export function connect(target: Conninfo, options: ConnectOptions): Connecting {
   return { connected: establish(), destroy }
 
   function call(): net.Socket {
-    const called = unix
-      ? net.connect({ path: `${target.host}/.s.PGSQL.${target.port}` })
+    const called = path
+      ? net.connect({ path })
       : net.connect({
-          host: target.host,
-          port: target.port,
+          host: place.address ?? place.host,
+          port: place.port,
           lookup: options.lookup,
           autoSelectFamily: true,
           autoSelectFamilyAttemptTimeout: options.addressTimeoutMs,
@@ -86,8 +88,8 @@ export function connect(target: Conninfo, options: ConnectOptions): Connecting {
   async function establish(): Promise<net.Socket> {
     await answered()
     // libpq, too, ignores sslmode on Unix sockets.
-    if (unix || target.tls === 'disable') return raw
-    if (!(await offersTls(raw, target.tls === 'prefer'))) return raw
+    if (path || mode === 'disable' || mode === 'allow') return raw
+    if (!(await offersTls(raw, mode === 'prefer'))) return raw
     socket = tls.connect({ socket: raw, ...trustOf(target, options.rootCert) })
     socket.on('error', ignore)
     await event(socket, 'secureConnect').catch(error => {
@@ -119,7 +121,7 @@ async function offersTls(raw: net.Socket, optional: boolean): Promise<boolean> {
 }
 
 /** What of the server's certificate must be right, as libpq has it. */
-function trustOf({ host, tls: mode }: Conninfo, rootCert: string | undefined) {
+function trustOf({ hosts: [{ host }], tls: { mode } }: Conninfo, rootCert: string | undefined) {
   return {
     // `host` is what the certificate is compared with; an address must not go out as a server name.
     host,

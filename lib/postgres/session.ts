@@ -121,8 +121,8 @@ function driverOf(target: Conninfo, connecting: Connecting): postgres.Sql {
   let taken = false
   const options = {
     // Arrays: text would be searched for commas and colons, which breaks IPv6. Used in its error texts alone.
-    host: [target.host],
-    port: [target.port],
+    host: [target.hosts[0].host],
+    port: [target.hosts[0].port],
     user: target.user,
     database: target.database,
     // A function, as an empty text would be replaced by PGPASSWORD. It must not throw: nobody holds its promise.

@@ -20,8 +20,8 @@ const now = () => performance.now()
 /** Checks the database at `url` once, trusting `root`; says how the session was encrypted, or why there is none. */
 async function check(t: TestContext, url: string, root?: Certified): Promise<string> {
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
-  assert.ok('target' in reading)
-  const target = { ...reading.target, rootCert: root?.certificate }
+  assert.ok('value' in reading)
+  const target = { ...reading.value, rootCert: root?.certificate }
   const limits = { timeoutMs: 2_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000 }
   const database = createDatabase({ readConninfo: () => target, ...limits, now })
   t.after(() => database.close())
@@ -183,8 +183,8 @@ describe('the answer to SSLRequest', () => {
   test('yes, and then silence: connect_timeout, or what we said when we gave it up', async t => {
     const { url } = await openAnswering(t, 'S')
     const reading = readUrl(url('require'), 'DATABASE_URL', '')
-    assert.ok('target' in reading)
-    const target = { ...reading.target, rootCert: undefined }
+    assert.ok('value' in reading)
+    const target = { ...reading.value, rootCert: undefined }
     const limits = { timeoutMs: 300, connectTimeoutMs: 300, sessionMaxAgeMs: 60_000 }
     const database = createDatabase({ readConninfo: () => target, ...limits, now })
     t.after(() => database.close())

@@ -37,7 +37,7 @@ after(() => server.close())
 function openDatabase(t: TestContext, url: string, options: Partial<DatabaseOptions> = {}) {
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
   if ('faults' in reading) throw new Error(reading.faults.join())
-  const target = { ...reading.target, rootCert: undefined }
+  const target = { ...reading.value, rootCert: undefined }
   const defaults = { timeoutMs: 1_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, now }
   const database = createDatabase({ readConninfo: () => target, ...defaults, ...options })
   t.after(() => database.close())
@@ -219,9 +219,9 @@ describe('database.ask() on a session', () => {
     await administer(sql => sql`create role guest login password 'old'`.simple())
     const passwords = ['wrong', 'old']
     const reading = readUrl(`postgres://guest@127.0.0.1:${server.port}/postgres`, 'DATABASE_URL', '')
-    assert.ok('target' in reading)
+    assert.ok('value' in reading)
     const { ask } = openDatabase(t, server.url, {
-      readConninfo: () => ({ ...reading.target, rootCert: undefined, password: passwords.shift() ?? '' }),
+      readConninfo: () => ({ ...reading.value, rootCert: undefined, password: passwords.shift() ?? '' }),
     })
     assert.equal((await ask()).result, 'auth_failed')
     assert.equal((await ask()).result, 'healthy')

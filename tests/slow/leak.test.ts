@@ -108,8 +108,8 @@ type Asker = ReturnType<typeof createAsker>
 function createAsker(url: string, limits: Limits) {
   const { timeoutMs = 5_000, connectTimeoutMs = 5_000, sessionMaxAgeMs = 60_000, impatientMs } = limits
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
-  assert.ok('target' in reading)
-  const target = { ...reading.target, rootCert: undefined }
+  assert.ok('value' in reading)
+  const target = { ...reading.value, rootCert: undefined }
   let leaptMs = 0
   const now = () => performance.now() + leaptMs
   const readConninfo = () => target

@@ -24,8 +24,8 @@ const rooms: Record<string, readonly string[]> = {
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
   health: ['verdict', 'reply', 'probe'],
-  postgres: ['database', 'conninfo'],
-  config: ['config', 'command'],
+  postgres: ['database', 'conninfo', 'parameters'],
+  config: ['config', 'command', 'settings'],
   http: ['server', 'route'],
   monitor: ['log', 'report', 'metrics', 'process', 'history', 'window'],
   page: ['page'],

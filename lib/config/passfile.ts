@@ -1,0 +1,33 @@
+// Finds a password in a password file, by libpq's rules for ~/.pgpass.
+import type { Conninfo } from '../postgres/conninfo.ts'
+
+/** Sockets of these directories are `localhost` in a password file: one of them is libpq's own, as it was built. */
+const defaultDirectories = ['/var/run/postgresql', '/run/postgresql', '/tmp']
+
+/** The password of the first line that matches; undefined when there is none. */
+export function findPassword(text: string, { hosts: [place], user, database }: Conninfo): string | undefined {
+  const host = defaultDirectories.includes(place.host) ? ['localhost', place.host] : [place.host]
+  const wanted = [host, [String(place.port)], [database], [user]]
+  for (const line of text.split('\n')) {
+    const fields = fieldsOf(line)
+    const matches = wanted.every((values, index) => {
+      const field = fields[index]
+      return field !== undefined && (field === '*' || values.includes(withoutEscapes(field)))
+    })
+    const password = fields[4]
+    if (matches && password) return withoutEscapes(password)
+  }
+  return undefined
+}
+
+/** host:port:database:user:password, where a backslash keeps a : from separating; the password has the rest of the line. */
+function fieldsOf(line: string): string[] {
+  if (line.startsWith('#')) return []
+  const [, ...fields] =
+    /^((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):(.*?)\r?$/.exec(line) ?? []
+  return fields
+}
+
+function withoutEscapes(field: string): string {
+  return field.replace(/\\(.)/g, '$1')
+}
