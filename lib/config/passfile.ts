@@ -20,11 +20,12 @@ export function findPassword(text: string, { hosts: [place], user, database }: C
   return undefined
 }
 
-/** host:port:database:user:password, where a backslash keeps a : from separating; the password has the rest of the line. */
+/** host:port:database:user:password, where a backslash keeps a : from separating; what follows a fifth field is ignored. */
 function fieldsOf(line: string): string[] {
   if (line.startsWith('#')) return []
+  const field = String.raw`((?:[^:\\]|\\.)*)`
   const [, ...fields] =
-    /^((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):((?:[^:\\]|\\.)*):(.*?)\r?$/.exec(line) ?? []
+    new RegExp(`^${Array(5).fill(field).join(':')}(?::.*)?$`).exec(line.replace(/\r$/, '')) ?? []
   return fields
 }
 

@@ -47,7 +47,7 @@ const passwords: [title: string, line: string, url: string, password: string][] 
   ],
   ['no comment', '#*:*:*:*:wrong\n*:*:*:*:secret', 'postgres://app@db/shop', 'secret'],
   ['escapes', 'db:*:s\\:h\\\\op:*:se\\:cr\\\\et', 'postgres://app@db/s%3Ah%5Cop', 'se:cr\\et'],
-  ['a password with colons', '*:*:*:*:a:b:c', 'postgres://app@db/shop', 'a:b:c'],
+  ['a password up to its first colon', '*:*:*:*:a:b:c', 'postgres://app@db/shop', 'a'],
   ['CRLF', 'db:*:*:*:secret\r\n', 'postgres://app@db/shop', 'secret'],
   ['another port', '*:5433:*:*:wrong', 'postgres://app@db/shop', ''],
   ['another user', '*:*:*:root:wrong', 'postgres://app@db/shop', ''],
