@@ -1,7 +1,6 @@
 // Reads the certificates and the key of TLS, with the permissions and the default files of libpq.
-import { codedError } from '../error.ts'
 import { type CertifiedConninfo, type Conninfo, type Parts, socketPathOf } from '../postgres/conninfo.ts'
-import { isMissing, type ReadFile, readText, tryRead } from './files.ts'
+import { isMissing, type ReadFile, type TextFile, tryRead } from './files.ts'
 
 const inHome = [
   ['sslrootcert', 'root.crt'],
@@ -47,17 +46,17 @@ export function readCertificates(
   function read(name: string, path: string | undefined, label: string, what: string): string | undefined {
     if (!usesTls || path === undefined) return undefined
     const called = calledOf(name)
-    const text = readText(name === 'sslkey' ? readOwnFile : readFile, path, called, faults)
-    if (text !== undefined && !new RegExp(`-----BEGIN ${label}-----`).test(text)) {
-      faults.push(`${called} names a file without a ${what} (PEM)`)
-    }
-    return text
+    const file = tryRead(readFile, path)
+    if ('code' in file) faults.push(`${called} names a file that cannot be read (${file.code})`)
+    else if (name === 'sslkey' && isOpen(file)) {
+      faults.push(`${called} names a key that others may read: chmod 600 (640 is enough when root owns it)`)
+    } else if (new RegExp(`-----BEGIN ${label}-----`).test(file.text)) return file.text
+    else faults.push(`${called} names a file without a ${what} (PEM)`)
+    return undefined
   }
+}
 
-  /** As libpq: nobody else may read a key; the group may when it is root's, as in a mounted secret. */
-  function readOwnFile(path: string) {
-    const file = readFile(path)
-    if ((file.mode & (file.ownerId === 0 ? 0o037 : 0o077)) !== 0) throw codedError('OTHERS_MAY_READ_IT')
-    return file
-  }
+/** As libpq: nobody else may read a key; the group may when it is root's, as in a mounted secret. */
+function isOpen({ mode, ownerId }: TextFile): boolean {
+  return (mode & (ownerId === 0 ? 0o037 : 0o077)) !== 0
 }

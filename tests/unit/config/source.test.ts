@@ -181,7 +181,7 @@ test('readSource() refuses a key that others may read; the group may when it is 
     const source = read(withTls, tlsFiles, { mode, ownerId })
     const faults = right
       ? undefined
-      : ['DATABASE_URL: sslkey names a file that cannot be read (OTHERS_MAY_READ_IT)']
+      : ['DATABASE_URL: sslkey names a key that others may read: chmod 600 (640 is enough when root owns it)']
     assert.deepEqual('faults' in source ? source.faults : undefined, faults)
   }
 })
