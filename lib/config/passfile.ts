@@ -20,13 +20,13 @@ export function findPassword(text: string, { hosts: [place], user, database }: C
   return undefined
 }
 
+const field = String.raw`((?:[^:\\]|\\.)*)`
+const fiveFields = new RegExp(`^${Array(5).fill(field).join(':')}(?::.*)?$`)
+
 /** host:port:database:user:password, where a backslash keeps a : from separating; what follows a fifth field is ignored. */
 function fieldsOf(line: string): string[] {
   if (line.startsWith('#')) return []
-  const field = String.raw`((?:[^:\\]|\\.)*)`
-  const [, ...fields] =
-    new RegExp(`^${Array(5).fill(field).join(':')}(?::.*)?$`).exec(line.replace(/\r$/, '')) ?? []
-  return fields
+  return fiveFields.exec(line.replace(/\r$/, ''))?.slice(1) ?? []
 }
 
 function withoutEscapes(field: string): string {

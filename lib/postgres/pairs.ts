@@ -25,6 +25,8 @@ const noForm =
   'must begin with postgres:// or postgresql://, or be pairs such as host=db dbname=app (a value with spaces in quotes)'
 
 function formOf(dialect: Dialect, written: readonly { name: string; value: string }[]): Result<Form> {
+  // A password in the wrong variable may end with =, and its name would be a piece of it.
+  if (!written.some(({ name }) => findParameter(name)?.use === 'place')) return { faults: [noForm] }
   const faults: string[] = []
   // What follows the password may be the rest of it: one with a space that is not quoted.
   const password = written.findIndex(({ name }) => findParameter(name)?.name === 'password')

@@ -19,7 +19,7 @@ export interface Parts {
 /** Sorts what was read from the value of `setting`. */
 export function partsOf(form: Form, setting: string): Parts {
   const faults = form.faults.map(fault => `${setting} ${fault}`)
-  return sort(form, faults, ({ name }) => ({ name, called: `${setting}: ${name}` }), setting)
+  return sortPairs(form, faults, ({ name }) => ({ name, called: `${setting}: ${name}` }), setting)
 }
 
 /**
@@ -39,7 +39,7 @@ export function partsOfVariables(env: Environment, dialect: Dialect = 'libpq'): 
     return [{ name, value, isSafe: true }]
   })
   const nameOf = ({ name, variable = name }: Parameter) => ({ name: variable, called: variable })
-  return sort({ dialect: 'libpq', pairs, faults }, faults, nameOf, '')
+  return sortPairs({ dialect: 'libpq', pairs, faults }, faults, nameOf, '')
 }
 
 const places = ['host', 'hostaddr', 'port', 'dbname']
@@ -64,7 +64,8 @@ export function mergeParts(sources: readonly Parts[]): Parts {
   }
 }
 
-function sort(
+/** Finds each pair in the table of parameters; `nameOf` says how this source names one. */
+function sortPairs(
   { dialect, pairs }: Form,
   faults: string[],
   nameOf: (parameter: Parameter) => { name: string; called: string },
@@ -89,23 +90,25 @@ function sort(
     else if (value === undefined) faults.push(`${called} has no value`)
     else if (value === '') return
     else if (use === 'refused' || use === 'left out') faults.push(`${called} can't be honoured: ${meaning}`)
-    else put(parameter.name, { value, called })
-  }
-
-  function put(name: string, part: Part) {
-    const before = values.get(name)
-    // `localhost` beside a socket directory is a placeholder in the URLs of Cloud SQL and Prisma.
-    const replaces = name === 'host' && part.value.startsWith('/')
-    if (before && before.value !== part.value && !replaces) faults.push(`${setting} sets ${name} twice`)
-    else values.set(name, part)
+    else if (!put(values, parameter.name, { value, called })) faults.push(`${setting} sets ${name} twice`)
   }
 
   function leaveOut({ name, isSafe }: Pair) {
     const shown = isSafe ? `parameter ${name}` : 'a parameter'
     if (mattersByName(name))
       faults.push(`${setting} sets ${shown}, which is not known and may be about trust or place: remove it`)
-    else leftOut.add(isSafe ? name : 'a parameter after the password that is not known')
+    else leftOut.add(isSafe ? name : 'a parameter that may be a piece of the password')
   }
+}
+
+/** False when something else is set already. */
+function put(values: Map<string, Part>, name: string, part: Part): boolean {
+  const before = values.get(name)
+  // `localhost` beside a socket directory is a placeholder in the URLs of Cloud SQL and Prisma.
+  const replaces = name === 'host' && part.value.startsWith('/')
+  if (before && before.value !== part.value && !replaces) return false
+  values.set(name, part)
+  return true
 }
 
 function weakened(name: string, value: string | undefined): string {

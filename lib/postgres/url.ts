@@ -27,7 +27,7 @@ export function readUrl(written: string, dialect: Dialect): Result<Form> {
     const [written, value] = splitOnce(text, '=')
     const name = decode(written) ?? written
     if (text.includes('=')) add(name, dialect === 'libpq' ? value : value.replaceAll('+', ' '))
-    else pairs.push({ name, value: undefined, isSafe: isSafe && isName(name) })
+    else pairs.push({ name, value: undefined, isSafe: false })
     // What follows may be the rest of a password whose & is not percent-encoded.
     if (findParameter(name)?.name === 'password') isSafe = false
   }

@@ -154,7 +154,7 @@ test('readConfig() names every fault at once', () => {
   assert.equal(message, faults.join('; '))
 })
 
-test('readConfig() prefers the URL to the variables of libpq, and takes from them what it does not say', () => {
+test('readConfig() prefers the URL to the variables of libpq, which fill in what it does not say', () => {
   const { hosts, password } = read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readConninfo()
   assert.deepEqual([hosts[0].host, password], ['db.example', 'secret'])
   const url = 'postgres://app@db.example/shop'

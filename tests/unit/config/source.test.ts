@@ -186,7 +186,7 @@ test('readSource() refuses a key that others may read; the group may when it is 
   }
 })
 
-test('readSource() refuses files without what they should hold, and an encrypted key without its password', () => {
+test('readSource() refuses files with other contents, and an encrypted key without its password', () => {
   const none = { '/ca': key, '/cert': key, '/key': cert, '/crl': cert }
   assert.deepEqual(faultsOf(withTls, none).split('\n'), [
     'DATABASE_URL: sslrootcert names a file without a certificate (PEM)',

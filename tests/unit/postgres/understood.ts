@@ -17,7 +17,7 @@ function keywordsOf(conninfo: Conninfo): string {
   const list = (key: 'host' | 'address' | 'port') => hosts.map(host => host[key] ?? '').join()
   const keywords: [name: string, value: string | undefined, usual?: string][] = [
     ['host', list('host')],
-    ['hostaddr', list('address')],
+    ['hostaddr', hosts.some(({ address }) => address) ? list('address') : ''],
     ['port', list('port')],
     ['user', conninfo.user],
     ['password', conninfo.password],
