@@ -2,6 +2,7 @@
 import { isIP } from 'node:net'
 import type { Result } from '../error.ts'
 import { readForm } from './forms.ts'
+import { findParameter } from './parameters.ts'
 import {
   controlFault,
   type Environment,
@@ -85,7 +86,8 @@ export function conninfoOf(parts: Parts, osUser: string): Result<Conninfo> {
   const { values } = parts
   const faults = [...parts.faults]
   const of = (name: string) => values.get(name)?.value
-  const fault = (name: string, text: string) => faults.push(`${values.get(name)?.called ?? name} ${text}`)
+  const calledOf = (name: string) => values.get(name)?.called ?? findParameter(name)?.variable ?? name
+  const fault = (name: string, text: string) => faults.push(`${calledOf(name)} ${text}`)
 
   // The start-up message ends each value with a NUL: one inside would make the rest of it a parameter.
   for (const [name, { value }] of values)
