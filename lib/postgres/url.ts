@@ -24,8 +24,8 @@ export function readUrl(written: string, dialect: Dialect): Result<Form> {
   // Without an @, what looks like a port and a query may be a password whose host is missing.
   isSafe = login !== undefined || !authority.includes(':')
   for (const text of query.split('&').filter(Boolean)) {
-    const [written, value] = splitOnce(text, '=')
-    const name = decode(written) ?? written
+    const [key, value] = splitOnce(text, '=')
+    const name = decode(key) ?? key
     if (text.includes('=')) add(name, dialect === 'libpq' ? value : value.replaceAll('+', ' '))
     else pairs.push({ name, value: undefined, isSafe: false })
     // What follows may be the rest of a password whose & is not percent-encoded.

@@ -78,8 +78,11 @@ function translateMode(parts: Parts, dialect: Dialect, faults: string[]) {
   const canonical = written && findWord([...tlsModes, 'no-verify'], written.value)
   const mode = written && { ...written, value: canonical ?? written.value }
   if (mode) parts.set('sslmode', mode)
-  const ssl = take(parts, 'ssl') ?? take(parts, 'ssl_require')
-  take(parts, 'ssl_require')
+  const required = take(parts, 'ssl_require')
+  if (required && !flagOf(required.value)) faults.push(`${required.called} must be true or false`)
+  // Not to require TLS is not to forbid it.
+  const demand = required && flagOf(required.value) === 'on' ? { ...required, value: 'require' } : undefined
+  const ssl = take(parts, 'ssl') ?? demand
   const word = ssl && findWord([...tlsModes, 'no-verify'], ssl.value)
   const flag = ssl && flagOf(ssl.value)
   const meant =
