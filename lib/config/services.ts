@@ -2,7 +2,7 @@
 import type { Result } from '../error.ts'
 import { type Parts, partsOf } from '../postgres/conninfo.ts'
 
-/** Reads what a service stands for; undefined when the file does not define it. `setting` names the file in faults. */
+/** Reads the parameters of a service; undefined when the file does not define it. `setting` names the file in faults. */
 export function findService(text: string, service: string, setting: string): Result<Parts> | undefined {
   const lines = text.split('\n').map(line => line.trim())
   const start = lines.indexOf(`[${service}]`)
