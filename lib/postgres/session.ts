@@ -7,9 +7,9 @@
 // - `query.cancel()` blocks a connection that is still opening, or ends the process: it is never called.
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
+import type { CertifiedConninfo, Conninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
-import type { CertifiedConninfo, Conninfo } from './conninfo.ts'
 import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
 import { saslprep } from './saslprep.ts'
 
