@@ -1,6 +1,7 @@
 // A network that loses every packet to and from one port of this machine, for as long as a test says.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import type { TestContext } from 'node:test'
 import { findTool, isRequired } from './tools.ts'
 
@@ -33,4 +34,13 @@ async function lose(t: TestContext, iptables: string, port: number): Promise<{ s
   t.after(stop)
   await Promise.race([once(shell.stdout, 'data'), ended])
   return { stop }
+}
+
+/** A port of loopback that nothing listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as AddressInfo
+  await new Promise(resolve => listener.close(resolve))
+  return port
 }
