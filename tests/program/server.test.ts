@@ -1,20 +1,27 @@
 // The whole program, as a process, with a real PostgreSQL: the four promises, and what a caller sees of each fault.
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
+import { execFile } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import http from 'node:http'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { settings as settingsTable } from '../../lib/config/config.ts'
 import { sentences } from '../../lib/health/verdict.ts'
+import { runChild, startChild } from '../support/child.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy, type Statement } from '../support/proxy.ts'
-import { type Answer, ask, type Running, runServer, startServer } from '../support/server.ts'
+import {
+  type Answer,
+  ask,
+  environmentOf,
+  program,
+  type Running,
+  root,
+  runServer,
+  startServer,
+} from '../support/server.ts'
 import { findTool } from '../support/tools.ts'
-
-const root = fileURLToPath(new URL('../../', import.meta.url))
 
 const healthy = '{"status": "healthy","database": "connected"}'
 const unhealthy = (sentence: string) => `{"status": "unhealthy","error": "${sentence}"}`
@@ -276,8 +283,8 @@ describe('the program', () => {
   /** The program with a fault of ours in it, which SIGUSR2 sets off. */
   async function startWithFault(t: TestContext, fault: string) {
     const code = encodeURIComponent(`process.on('SIGUSR2', () => { ${fault} })`)
-    const program = ['--import', `data:text/javascript,${code}`, '--import', 'tsx', 'server.ts']
-    const server = await startServer({ DATABASE_URL: postgres.url }, program)
+    const command = ['--import', `data:text/javascript,${code}`, ...program]
+    const server = await startServer({ DATABASE_URL: postgres.url }, command)
     t.after(() => server.stop('SIGKILL'))
     await server.event('healthy')
     server.child.kill('SIGUSR2')
@@ -311,6 +318,20 @@ describe('commands', () => {
     const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
     assert.equal((await runServer(['--version'], {})).stdout, `pg-health ${version}\n`)
   })
+
+  const stripsTypes = Boolean((process.features as { typescript?: unknown }).typescript)
+  // All other tests run the built program.
+  for (const [runner, args, skip] of [
+    ['tsx', ['--import', 'tsx'], false],
+    ['Node.js itself', [], !stripsTypes && 'this Node.js runs no TypeScript; 22.18 and later do'],
+  ] as const) {
+    test(`server.ts runs through ${runner}`, { skip }, async () => {
+      const command = [...args, 'server.ts', '--version']
+      const { code, stdout } = await runChild(process.execPath, command, { cwd: root })
+      assert.equal(code, 0)
+      assert.match(stdout, /^pg-health \d/)
+    })
+  }
 
   test('--check-config says that the settings are right, with the password masked', async () => {
     const { code, stdout } = await runServer(['--check-config'], settings)
@@ -380,18 +401,13 @@ describe('commands', () => {
     await postgres.stop()
     const gaveUp = await runServer(['check', '--wait', '700'], { PORT: port })
     assert.deepEqual(gaveUp, { code: 1, stdout: '✗ API unhealthy: database unreachable\n', stderr: '' })
-    const args = ['--import', 'tsx', 'server.ts', 'check', '--wait', '60000']
-    const waiting = spawn(process.execPath, args, { cwd: root, env: { ...process.env, PORT: port } })
-    let output = ''
-    waiting.stdout.on('data', chunk => {
-      output += chunk
-    })
-    const closed = once(waiting, 'close')
-    await once(waiting.stdout, 'data')
-    assert.equal(output, '✗ API unhealthy: database unreachable\n')
+    const args = [...program, 'check', '--wait', '60000']
+    const waiting = startChild(process.execPath, args, { cwd: root, env: environmentOf({ PORT: port }) })
+    await waiting.said(/\n/)
+    assert.equal(waiting.output(), '✗ API unhealthy: database unreachable\n')
     await postgres.start()
-    assert.deepEqual(await closed, [0, null])
-    assert.match(output, /unreachable\n(✗ .+\n)*✓ API is healthy\n$/)
+    assert.equal(await waiting.ended, 0)
+    assert.match(waiting.output(), /unreachable\n(✗ .+\n)*✓ API is healthy\n$/)
   })
 
   test('check --wait shows on a terminal one line that goes on: seconds and the reason', async t => {
@@ -400,7 +416,7 @@ describe('commands', () => {
     const server = await start(t, { DATABASE_URL: postgres.url })
     await postgres.stop()
     t.after(() => postgres.start())
-    const command = `${process.execPath} --import tsx server.ts check ${server.origin}/health --wait 1500`
+    const command = `${process.execPath} ${program.join(' ')} check ${server.origin}/health --wait 1500`
     const { stdout } = await promisify(execFile)(script, ['-qc', command, '/dev/null'], { cwd: root }).catch(
       ({ stdout, code }) => ({ stdout, code }),
     )

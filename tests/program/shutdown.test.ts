@@ -4,7 +4,7 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { after, before, type TestContext, test } from 'node:test'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
-import { ask, type Running, startServer } from '../support/server.ts'
+import { ask, type Running, runServer, startServer } from '../support/server.ts'
 
 const stopping = '{"status": "unhealthy","error": "server is shutting down"}'
 
@@ -130,12 +130,11 @@ test('a stop while the database is down is a clean one', async t => {
 test('a port that is taken: one line that names it, exit 1', async t => {
   const server = await start(t)
   const { port } = new URL(server.origin)
-  await assert.rejects(startServer({ DATABASE_URL: postgres.url, PORT: port }), ({ message }: Error) => {
-    assert.match(message, /ended with 1:/)
-    assert.match(
-      message,
-      new RegExp(`"event":"listen_failed","message":"can't listen on port ${port}: EADDRINUSE"`),
-    )
-    return true
-  })
+  const settings = { DATABASE_URL: postgres.url, HOST: '127.0.0.1', PORT: port }
+  const { code, stdout } = await runServer([], settings)
+  assert.equal(code, 1)
+  const [first = '', failure = '', ...more] = stdout.trim().split('\n')
+  assert.equal(JSON.parse(first).event, 'start')
+  const { event, message } = JSON.parse(failure)
+  assert.deepEqual([event, message, more], ['listen_failed', `can't listen on port ${port}: EADDRINUSE`, []])
 })

@@ -1,18 +1,16 @@
 // What systemd and the program tell each other, without systemd: descriptors, a helper that records, a journal.
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, type spawn } from 'node:child_process'
 import { EventEmitter, once } from 'node:events'
 import { chmodSync, constants, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { createNotify, isJournal, readSocket } from '../../lib/system/systemd.ts'
+import { startChild } from '../support/child.ts'
 import { openPostgres } from '../support/postgres.ts'
-import { ask } from '../support/server.ts'
-
-const root = fileURLToPath(new URL('../../', import.meta.url))
+import { ask, program, root } from '../support/server.ts'
 
 test('readSocket() takes descriptor 3 when one socket is handed over to this very process', () => {
   assert.deepEqual(readSocket({ LISTEN_PID: '42', LISTEN_FDS: '1', LISTEN_FDNAMES: 'x' }, 42), { fd: 3 })
@@ -149,32 +147,17 @@ function launch(t: TestContext, script: string, settings: Record<string, string>
     DRAIN_MS: '0',
     ...settings,
   }
-  const child = spawn('bash', ['-c', script, 'bash', process.execPath, '--import', 'tsx', 'server.ts'], {
+  const child = startChild('bash', ['-c', script, 'bash', process.execPath, ...program], {
     cwd: root,
     env,
     stdio: ['ignore', 'pipe', 'pipe', ...(descriptor === undefined ? [] : [descriptor])],
   })
-  const ended = once(child, 'close').then(([code, signal]) => code ?? signal)
-  t.after(() => child.kill('SIGKILL') && ended)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', chunk => {
-      output += chunk
-      child.emit('output')
-    })
-  }
+  t.after(() => child.process.kill('SIGKILL') && child.ended)
   return {
-    output: () => output,
-    ended,
+    ...child,
     stop(signal: NodeJS.Signals = 'SIGTERM') {
-      child.kill(signal)
-      return ended
-    },
-    async said(pattern: RegExp) {
-      while (!pattern.test(output)) {
-        const code = await Promise.race([once(child, 'output'), ended])
-        assert.ok(Array.isArray(code) || pattern.test(output), `ended with ${code}:\n${output}`)
-      }
+      child.process.kill(signal)
+      return child.ended
     },
   }
 }

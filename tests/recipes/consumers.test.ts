@@ -53,7 +53,7 @@ describe('consumers', { concurrency: 4 }, () => {
     for (const { name, strike, mend, told } of faults) {
       assert.equal((await ask('http://service/', front)).body, 'the service')
       const failedBefore = Number((await state('service'))['chkfail'])
-      const from = program.written()
+      const from = program.output().length
       await strike(postgres)
       const down = await program.said(/Server service\/one is DOWN.*/, from)
       const { status, last_chk = '', chkfail } = await state('service')
@@ -68,7 +68,7 @@ describe('consumers', { concurrency: 4 }, () => {
       await program.said(/Server plain\/one is UP/, from)
     }
 
-    const from = program.written()
+    const from = program.output().length
     const stopped = server.stop('SIGTERM')
     assert.match(await program.said(/Server service\/one is DOWN.*/, from), /server is shutting down/)
     assert.equal(await stopped, 0)

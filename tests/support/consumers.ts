@@ -1,11 +1,10 @@
 // Those who ask us: their real programs as processes of a test, and the rule by which a kubelet or a balancer judges.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { type Child, runChild, startChild } from './child.ts'
 import { openPostgres, type Postgres } from './postgres.ts'
 import { ask, type Running, startServer } from './server.ts'
 
@@ -13,9 +12,6 @@ import { ask, type Running, startServer } from './server.ts'
 export function recipe(path: string): string {
   return fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url))
 }
-
-/** Nothing that a test waits for takes this long, not even on a busy machine (milliseconds). */
-const patienceMs = 60_000
 
 /** What happens to a database, how it ends, and the sentences that a caller may read meanwhile. */
 export interface Fault {
@@ -60,65 +56,29 @@ export function openFolder(t: TestContext): string {
   return folder
 }
 
-export interface Program {
-  /** How much it has written so far: what `said` begins to read at. */
-  written(): number
-  /** Resolves with the first match in what it wrote from there on, now or later. */
-  said(pattern: RegExp, from?: number): Promise<string>
-}
-
-/** Starts somebody's program; it ends with the test. Where it ends before, `said` tells what it wrote. */
+/** Starts somebody's program in an environment of its own; it ends with the test. */
 export function startProgram(
   t: TestContext,
   command: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-): Program {
+): Child {
   const env = { PATH: process.env['PATH'], LC_ALL: 'C', ...environment }
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const exited = once(child, 'exit')
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', chunk => {
-      output += chunk
-      child.emit('output')
-    })
-  }
-  t.after(async () => {
-    child.kill('SIGTERM')
-    await exited
+  const child = startChild(command, args, { env })
+  t.after(() => {
+    child.process.kill('SIGTERM')
+    return child.ended
   })
-
-  async function said(pattern: RegExp, from = 0) {
-    const patience = AbortSignal.timeout(patienceMs)
-    for (;;) {
-      const [found] = pattern.exec(output.slice(from)) ?? []
-      if (found !== undefined) return found
-      const code = child.exitCode ?? child.signalCode
-      if (code !== null) throw new Error(`${command} ended with ${code}:\n${output}`)
-      if (patience.aborted) throw new Error(`${command} never said ${pattern}:\n${output}`)
-      await Promise.race([once(child, 'output', { signal: patience }), exited]).catch(() => {})
-    }
-  }
-  return { written: () => output.length, said }
+  return child
 }
 
 /** Runs somebody's program to its end. */
-export async function runProgram(
+export function runProgram(
   command: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-): Promise<{ code: number | null; output: string }> {
-  const env = { PATH: process.env['PATH'], ...environment }
-  const child: ChildProcess = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', chunk => {
-      output += chunk
-    })
-  }
-  const [code] = await once(child, 'close')
-  return { code, output }
+) {
+  return runChild(command, args, { env: { PATH: process.env['PATH'], ...environment } })
 }
 
 /** How somebody who asks again and again makes up its mind. */
