@@ -1,7 +1,7 @@
-// The official PostgreSQL image, our own, and compose.yaml, wherever a container runtime answers.
+// The official PostgreSQL image, our own image, compose.yaml and the quadlet, where a container runtime answers.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -25,11 +25,49 @@ import {
 import { ask, startServer } from '../support/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
+const quadlet = readFileSync(join(root, 'deploy/quadlet/pg-health.container'), 'utf8')
+const containerfile = readFileSync(join(root, 'Containerfile'), 'utf8')
 const healthy = '{"status": "healthy","database": "connected"}'
 const stopping = '{"status": "unhealthy","error": "server is shutting down"}'
 const labels = { VERSION: '1.2.3-test', REVISION: 'a'.repeat(40), CREATED: '2026-11-22T00:00:00Z' }
 /** The first run fetches images, and npm's packages for ours. */
 const guard = { timeout: 600_000 }
+
+/** The value of a key of the quadlet unit, which has no key twice. */
+function settingOf(key: string): string | undefined {
+  return quadlet.match(new RegExp(`^${key}=(.*)$`, 'm'))?.[1]
+}
+
+test("quadlet: the health check is that of Containerfile, which podman's image format drops", () => {
+  const [, interval, timeout, startPeriod, command = ''] =
+    /^HEALTHCHECK --interval=(\w+) --timeout=(\w+) --start-period=(\w+) \\\n {2}CMD (.+)$/m.exec(
+      containerfile,
+    ) ?? []
+  assert.deepEqual(JSON.parse(settingOf('HealthCmd') ?? ''), JSON.parse(command))
+  assert.deepEqual(
+    [settingOf('HealthInterval'), settingOf('HealthTimeout'), settingOf('HealthStartPeriod')],
+    [interval, timeout, startPeriod],
+  )
+})
+
+test('quadlet: the URL is the secret that DATABASE_URL_FILE names, and the user of the image can read it', () => {
+  const [secret = '', ...options] = settingOf('Secret')?.split(',') ?? []
+  assert.equal(settingOf('Environment'), `DATABASE_URL_FILE=/run/secrets/${secret}`)
+  const user = /^USER (\d+)$/m.exec(containerfile)?.[1]
+  assert.deepEqual(options, [`uid=${user}`, 'mode=0400'])
+})
+
+test("quadlet: podman's own generator knows every key and makes a service", t => {
+  const generator = ['/usr/libexec/podman/quadlet', '/usr/lib/podman/quadlet'].find(path => existsSync(path))
+  if (generator === undefined) return t.skip("podman's quadlet (4.4 or newer) is not installed")
+  const { status, stdout, stderr } = spawnSync(generator, ['-dryrun', '-user'], {
+    env: { QUADLET_UNIT_DIRS: join(root, 'deploy/quadlet') },
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stderr)
+  assert.doesNotMatch(stderr, /unsupported|error/i)
+  assert.match(stdout, /^ExecStart=.*podman run .*--read-only .*--health-cmd/m)
+})
 
 /** The runtime with our image built; undefined, and the test skipped, without. */
 async function findOurs(t: TestContext) {
