@@ -1,6 +1,6 @@
 // The whole program as monitoring sees it: what /metrics says, and what Prometheus and its tools make of it.
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
@@ -11,6 +11,7 @@ import { after, before, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
+import { startChild } from '../support/child.ts'
 import { createTable, samplesOf } from '../support/metrics.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy } from '../support/proxy.ts'
@@ -66,17 +67,6 @@ test('a scrape during the first check, with a database that hangs, is answered a
   assert.equal(healed.get('pghealth_http_requests_in_flight'), 1)
 })
 
-test('a scrape runs no check', async t => {
-  const { proxy, start } = await startBehindProxy(t)
-  const server = await start()
-  await server.event('healthy')
-  const statements = proxy.statements.length
-  for (let time = 0; time < 20; time += 1) await scrape(server.origin)
-  const shown = await scrape(server.origin)
-  assert.equal(proxy.statements.length, statements)
-  assert.equal(shown.get(counted('healthy')), 1)
-})
-
 test('an outage is counted by reason, and its end: what a caller was told is what is shown', async t => {
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
   const server = await start()
@@ -128,24 +118,6 @@ test('requests whose time runs out during a check are counted as verdicts, but o
   const measured = shown.get('pghealth_check_duration_seconds_count') ?? 0
   assert.ok(measured < total, `${measured} of ${total}`)
   assert.equal(shown.get('pghealth_http_request_duration_seconds_count{path="/health"}'), 6)
-})
-
-test('HEALTH_DETAILS=off: /metrics is not there', async t => {
-  const server = await start(t, { HEALTH_DETAILS: 'off' })
-  assert.equal((await ask(`${server.origin}/metrics`)).status, 404)
-})
-
-test('/metrics has its exact content type, and HEAD has its status', async t => {
-  const server = await start(t)
-  const page = await ask(`${server.origin}/metrics?name[]=pghealth_up`)
-  assert.equal(page.status, 200)
-  assert.equal(page.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
-  assert.equal(page.headers['content-length'], String(Buffer.byteLength(page.body)))
-  const answer = await ask(`${server.origin}/metrics`, { method: 'HEAD' })
-  assert.deepEqual([answer.status, answer.body], [200, ''])
-  for (const method of ['POST', 'OPTIONS']) {
-    assert.equal((await ask(`${server.origin}/metrics`, { method })).status, 405)
-  }
 })
 
 test('paths and methods that nobody knows do not grow the page', async t => {
@@ -259,26 +231,18 @@ async function openPrometheus(t: TestContext, program: string, origin: string) {
   assert.equal(adapted.includes(new URL(origin).host), true)
   writeFileSync(join(folder, 'prometheus.yml'), adapted)
   writeFileSync(join(folder, 'rules.yml'), readFileSync(`${deploy}prometheus/rules.yml`))
-  const child = spawn(program, [
+  const child = startChild(program, [
     `--config.file=${folder}/prometheus.yml`,
     `--storage.tsdb.path=${folder}/data`,
     '--web.listen-address=127.0.0.1:0',
   ])
-  const exited = once(child, 'exit')
   t.after(async () => {
-    child.kill('SIGKILL')
-    await exited
+    child.process.kill('SIGKILL')
+    await child.ended
     rmSync(folder, { recursive: true })
   })
-  let log = ''
-  const port = await new Promise<string>((resolve, reject) => {
-    child.stderr.on('data', chunk => {
-      log += chunk
-      const [, found] = /Listening on.* address=\S*:(\d+)/.exec(log) ?? []
-      if (found && log.includes('Server is ready to receive web requests')) resolve(found)
-    })
-    exited.then(() => reject(new Error(log)), reject)
-  })
+  const port = await child.said(/Listening on.* address=\S*:(\d+)/)
+  await child.said(/Server is ready to receive web requests/)
 
   async function get(path: string) {
     const { status, body } = await ask(`http://127.0.0.1:${port}/api/v1/${path}`)

@@ -1,7 +1,6 @@
 // The package as npm would publish it, and installed from that into an empty folder.
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import {
   cpSync,
   mkdirSync,
@@ -19,6 +18,7 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { publint } from 'publint'
 import { formatMessage } from 'publint/utils'
+import { startChild } from '../support/child.ts'
 import { openPostgres } from '../support/postgres.ts'
 import { ask } from '../support/server.ts'
 
@@ -115,37 +115,26 @@ test('what npm run build makes serves and asks beside nothing but package.json',
 async function serves(t: TestContext, cwd: string, program: string, ...args: string[]) {
   const postgres = await openPostgres()
   t.after(() => postgres.close())
-  const server = spawn(program, args, {
+  const server = startChild(program, args, {
     cwd,
     env: { ...env, DATABASE_URL: postgres.url, HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0' },
-    stdio: ['ignore', 'pipe', 'inherit'],
     // A group of its own, as at a terminal, where Ctrl-C reaches npx and the server alike.
     detached: true,
   })
-  const ended = once(server, 'close')
   t.after(() => signal('SIGKILL'))
-  let output = ''
-  server.stdout.on('data', chunk => {
-    output += chunk
-  })
-  let url: string | undefined
-  while (url === undefined) {
-    await Promise.race([once(server.stdout, 'data'), ended])
-    assert.equal(server.exitCode, null, output)
-    url = /"url":"([^"]+)"/.exec(output)?.[1]
-  }
+  const url = await server.said(/"url":"([^"]+)"/)
   const { status, body } = await ask(url)
   assert.deepEqual([status, body], [200, '{"status": "healthy","database": "connected"}'])
   const check = await run(cwd, program, ...args, 'check', url)
   assert.equal(check.stdout, '✓ API is healthy\n')
   signal('SIGINT')
-  await ended
-  assert.match(output, /"event":"stopped"/)
+  await server.ended
+  assert.match(server.output(), /"event":"stopped"/)
   await assert.rejects(run(cwd, program, ...args, 'check', url), { code: 1 })
 
   function signal(name: NodeJS.Signals) {
     try {
-      process.kill(-Number(server.pid), name)
+      process.kill(-Number(server.process.pid), name)
     } catch (error) {
       assert.equal((error as NodeJS.ErrnoException).code, 'ESRCH')
     }

@@ -1,14 +1,12 @@
 // What `npm run dev` leaves behind, however it ends: nothing.
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
-import { ask } from '../support/server.ts'
+import { startChild } from '../support/child.ts'
+import { ask, root } from '../support/server.ts'
 
-const root = fileURLToPath(new URL('../../', import.meta.url))
 const dev = ['--import', 'tsx', 'dev.ts']
 /** What a developer's shell may hold; none of it is meant for the throwaway database. */
 const elsewhere = { PGHOST: 'db.example', PGSSLMODE: 'require', DATABASE_URL: 'x', DATABASE_URL_FILE: '/x' }
@@ -20,32 +18,13 @@ const guard = { timeout: 60_000 }
 /** Starts dev.ts, or what else `command` says, in a process group of its own, as a shell would. */
 function start(t: TestContext, settings: Record<string, string> = {}, command = dev) {
   const env = { ...process.env, ...elsewhere, HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0', ...settings }
-  const child = spawn(process.execPath, command, { cwd: root, env, detached: true, stdio: 'pipe' })
-  let output = ''
-  const collect = (chunk: Buffer) => {
-    output += chunk
-    child.emit('output')
-  }
-  child.stdout.on('data', collect)
-  child.stderr.on('data', collect)
-  // Not 'exit': whoever is left of its children still holds its output.
-  const ended = once(child, 'close').then(([code, signal]: (number | string | null)[]) => code ?? signal)
+  const child = startChild(process.execPath, command, { cwd: root, env, detached: true })
   t.after(async () => {
-    child.kill('SIGTERM')
-    await Promise.race([ended, setTimeout(10_000, undefined, { ref: false })])
-    child.kill('SIGKILL')
+    child.process.kill('SIGTERM')
+    await Promise.race([child.ended, setTimeout(10_000, undefined, { ref: false })])
+    child.process.kill('SIGKILL')
   })
-  return { child, ended, said, output: () => output }
-
-  /** Resolves with the match, now or later. */
-  async function said(pattern: RegExp): Promise<string> {
-    for (;;) {
-      const found = pattern.exec(output)?.[0]
-      if (found !== undefined) return found
-      if (child.exitCode !== null) assert.fail(`ended with ${child.exitCode}: ${output}`)
-      await Promise.race([once(child, 'output'), ended])
-    }
-  }
+  return child
 }
 
 const listening = /http:\/\/[^"\s]+\/health/
@@ -59,7 +38,7 @@ function assertNothingIsLeft(output: string) {
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   test(`dev serves a healthy answer; ${signal} ends it with exit 0 and leaves nothing`, guard, async t => {
-    const { child, ended, said, output } = start(t)
+    const { process: child, ended, said, output } = start(t)
     const { status, body } = await ask(await said(listening))
     assert.deepEqual({ status, body }, { status: 200, body: healthy })
     child.kill(signal)
@@ -69,7 +48,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 test('dev passes a second signal on, and the server exits at once', guard, async t => {
-  const { child, ended, said, output } = start(t, { DRAIN_MS: '60000' })
+  const { process: child, ended, said, output } = start(t, { DRAIN_MS: '60000' })
   await said(listening)
   child.kill('SIGTERM')
   await said(/"event":"stopping"/)
@@ -79,7 +58,7 @@ test('dev passes a second signal on, and the server exits at once', guard, async
 })
 
 test('dev that is told to stop while PostgreSQL comes up never starts the server', guard, async t => {
-  const { child, ended, said, output } = start(t)
+  const { process: child, ended, said, output } = start(t)
   await said(/starting a throwaway PostgreSQL/)
   child.kill('SIGINT')
   assert.equal(await ended, 0)
@@ -99,7 +78,7 @@ test(
 )
 
 test('dev is killed by force: PostgreSQL and its folder are gone soon after', guard, async t => {
-  const { child, ended, said, output } = start(t, {}, [...dev, '--help'])
+  const { process: child, ended, said, output } = start(t, {}, [...dev, '--help'])
   await said(/PostgreSQL \d+ is up/)
   child.kill('SIGKILL')
   await ended
@@ -112,10 +91,10 @@ test('dev is killed by force: PostgreSQL and its folder are gone soon after', gu
 test('npm run dev survives a Ctrl-C that reaches it by the terminal and again by npm', guard, async t => {
   const npm = process.env['npm_execpath']
   if (npm === undefined) return t.skip('npm did not run this test')
-  const { child, said, output } = start(t, {}, [npm, 'run', 'dev'])
+  const { process: child, ended, said, output } = start(t, {}, [npm, 'run', 'dev'])
   await said(listening)
   process.kill(-(child.pid ?? 0), 'SIGINT')
-  await once(child, 'close')
+  await ended
   assert.match(output(), /"event":"stopped"/)
   assertNothingIsLeft(output())
 })
@@ -127,7 +106,12 @@ test('dev runs as an unprivileged user as well as root', guard, async t => {
   if (trial.status !== 0) return t.skip(`nobody may not read this folder, or not run this Node.js`)
   const drop =
     'if (process.getuid() === 0) { process.setgroups([]); process.setgid(65534); process.setuid(65534) }'
-  const { child, ended, said, output } = start(t, {}, ['--import', `data:text/javascript,${drop}`, ...dev])
+  const {
+    process: child,
+    ended,
+    said,
+    output,
+  } = start(t, {}, ['--import', `data:text/javascript,${drop}`, ...dev])
   assert.equal((await ask(await said(listening))).body, healthy)
   child.kill('SIGINT')
   assert.equal(await ended, 0)

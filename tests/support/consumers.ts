@@ -73,12 +73,14 @@ export function startProgram(
 }
 
 /** Runs somebody's program to its end. */
-export function runProgram(
+export async function runProgram(
   command: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
 ) {
-  return runChild(command, args, { env: { PATH: process.env['PATH'], ...environment } })
+  const env = { PATH: process.env['PATH'], ...environment }
+  const { code, output } = await runChild(command, args, { env })
+  return { code, output }
 }
 
 /** How somebody who asks again and again makes up its mind. */
