@@ -71,25 +71,6 @@ test("every object of deploy/kubernetes is one of Kubernetes' schema", async () 
   assert.equal(await faultsOf(objects), '')
 })
 
-test('the schema finds a misspelt name at any depth, a wrong type, and what is missing', async () => {
-  const wrong: [string, string, RegExp][] = [
-    ['"readOnlyRootFilesystem"', '"readOnlyRootFileSystem"', /'"readOnlyRootFileSystem"' does not exist/],
-    ['"enableServiceLinks"', '"enableServicelinks"', /'"enableServicelinks"' does not exist/],
-    ['"replicas":2', '"replicas":"2"', /'string' is not assignable to type 'number'/],
-    ['"selector":', '"selectors":', /'"selectors"' does not exist/],
-    ['"containerPort":8000', '"hostPort":8000', /'containerPort' is missing/],
-  ]
-  const text = JSON.stringify(objects['deployment.yaml'])
-  const mistakes = wrong.map(([right, mistake], index) => {
-    assert.ok(text.includes(right), right)
-    return [`mistake${index}`, JSON.parse(text.replace(right, mistake))]
-  })
-  const faults = (await faultsOf(Object.fromEntries(mistakes))).split('\n')
-  wrong.forEach(([, , fault], index) => {
-    assert.match(faults.find(line => line.startsWith(`mistake${index}.`)) ?? '', fault)
-  })
-})
-
 test("the images are those of this package's version", () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   const { images } = read<{ images: object[] }>('kustomization.yaml')
