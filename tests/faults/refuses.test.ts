@@ -66,7 +66,7 @@ describe('PostgreSQL refuses', () => {
       }))
   }
 
-  test('pg_hba.conf: auth_failed', () =>
+  test('a reject in pg_hba.conf: auth_failed', () =>
     judged.judge({
       says: 'auth_failed',
       async begin() {
@@ -76,7 +76,7 @@ describe('PostgreSQL refuses', () => {
       end: () => postgres.configure({ files: { 'pg_hba.conf': hba('scram-sha-256') } }),
     }))
 
-  test('the file with the URL is spoilt, and is read again for each session: unknown', () =>
+  test('an invalid URL in DATABASE_URL_FILE, which is read for each session: unknown', () =>
     judged.judge({
       says: 'unknown',
       async begin() {
@@ -86,7 +86,7 @@ describe('PostgreSQL refuses', () => {
       end: () => writeFileSync(urlFile, url),
     }))
 
-  test('a server that is full: pool_exhausted', async () => {
+  test('a full server: pool_exhausted', async () => {
     const crowd: pg.Client[] = []
     await judged.judge({
       says: 'pool_exhausted',
@@ -103,14 +103,14 @@ describe('PostgreSQL refuses', () => {
       },
       async end() {
         const from = postgres.log().length
-        // Some places are kept for superusers such as these: all must go. Their processes do so a little later.
+        // Some connections are reserved for superusers such as these, so all must end. Their processes end a little later.
         await Promise.all(crowd.map(client => client.end()))
         await logged(postgres, 'disconnection', from, crowd.length)
       },
     })
   })
 
-  /** Starts the stopped server as a standby of nobody; `started` resolves when it is no longer one. */
+  /** Starts the stopped server as a standby without a primary; `started` resolves when it has been promoted. */
   async function startStandby(settings: Record<string, string>, phrase: string) {
     await postgres.configure({ settings, files: { 'standby.signal': '' } })
     const from = postgres.log().length
@@ -125,7 +125,7 @@ describe('PostgreSQL refuses', () => {
     await started
   }
 
-  test('a write, being a standby: healthy', async () => {
+  test('a standby, which takes no writes: healthy', async () => {
     let standby = { started: Promise.resolve() }
     await judged.judge({
       says: 'healthy',
@@ -137,7 +137,7 @@ describe('PostgreSQL refuses', () => {
     })
   })
 
-  test('everybody, as it is starting up: starting_up', () =>
+  test('a server that is starting up: starting_up', () =>
     judged.judge({
       says: 'starting_up',
       async begin() {

@@ -1,4 +1,4 @@
-// The whole program, as a process, with a real PostgreSQL: the four promises, and what a caller sees of each fault.
+// The running program with a real PostgreSQL: the four promises, its log, its commands, and what a client reads.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { once } from 'node:events'
@@ -78,7 +78,7 @@ function overlaps(statements: readonly Statement[]): Statement[] {
 
 describe('fresh, and one at a time', () => {
   for (const clients of [50, 200]) {
-    test(`every healthy answer to ${clients} clients rests on a statement that began after its request and ended before its answer; never are two open`, async t => {
+    test(`${clients} clients: a query sent after the request backs each 200, and queries never overlap`, async t => {
       const { proxy, server } = await startBehindProxy(t)
       await server.event('healthy')
       // A statement takes long enough for many to arrive while it runs.
@@ -114,7 +114,7 @@ describe('in time', () => {
     }
   }
 
-  test('a frozen PostgreSQL: every one of 50 clients is told within the deadline, and the first request after it thaws is answered 200', async t => {
+  test('a frozen PostgreSQL: 50 clients get 503 in time, and the first request after it is healthy', async t => {
     const server = await start(t, { DATABASE_URL: postgres.url, HEALTH_TIMEOUT_MS: '600' })
     await server.event('healthy')
     t.after(() => postgres.thaw())
@@ -124,7 +124,7 @@ describe('in time', () => {
     assert.equal((await ask(`${server.origin}/health`)).body, healthy)
   })
 
-  test('a stalled network: every request is told at its own deadline, the wait for the check before it included', async t => {
+  test('a stalled network: each request gets 503 by its own deadline, waiting included', async t => {
     const { proxy, server } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
     await server.event('healthy')
     proxy.stall()
@@ -152,7 +152,7 @@ describe('in time', () => {
   })
 })
 
-test('the first request after an outage is healthy, however many were told that it lasted', async t => {
+test('the first request after an outage is healthy, however many got 503 before', async t => {
   const server = await start(t, { DATABASE_URL: postgres.url })
   await postgres.stop()
   for (let request = 0; request < 20; request += 1) {
@@ -163,7 +163,7 @@ test('the first request after an outage is healthy, however many were told that 
 })
 
 describe('the program', () => {
-  test('starts while the database is down, says so, and turns healthy with the first probe after it is up', async t => {
+  test('starts while the database is down, logs that, and is healthy on the first request after', async t => {
     await postgres.stop()
     const server = await start(t, { DATABASE_URL: postgres.url })
     const first = await server.event('unhealthy')
@@ -175,7 +175,7 @@ describe('the program', () => {
     assert.equal((await server.event('healthy'))['level'], 'info')
   })
 
-  test('logs its version, the database without the password, the first result and where it listens', async t => {
+  test('logs its version, the database without the password, its address and the first result', async t => {
     const url = postgres.url.replace('postgres@', 'postgres:geheim@')
     const server = await start(t, { DATABASE_URL: url })
     await server.event('healthy')
@@ -187,7 +187,7 @@ describe('the program', () => {
     assert.doesNotMatch(server.output(), /geheim/)
   })
 
-  test('logs changes and not probes', async t => {
+  test('logs changes of the verdict, not every request', async t => {
     const server = await start(t, { DATABASE_URL: postgres.url, HEALTH_SLOW_MS: '60000' })
     await crowd(server.origin, 10, 20)
     await postgres.stop()
@@ -198,7 +198,7 @@ describe('the program', () => {
     assert.deepEqual(names, ['start', 'listening', 'healthy', 'unhealthy', 'healthy'])
   })
 
-  test('takes nothing but TLS from PG… variables that stand beside a URL', async t => {
+  test('a URL wins over PG… variables; only those for TLS are used beside it', async t => {
     const server = await start(t, {
       DATABASE_URL: postgres.url,
       PGPORT: '1',
@@ -208,17 +208,17 @@ describe('the program', () => {
     assert.equal((await ask(`${server.origin}/health`)).body, healthy)
   })
 
-  test('is healthy on a database of yours: at TEST_DATABASE_URL, when that is set', async t => {
+  test('is healthy on your own database when TEST_DATABASE_URL is set', async t => {
     const server = await start(t, { DATABASE_URL: process.env['TEST_DATABASE_URL'] ?? postgres.url })
     assert.equal((await ask(`${server.origin}/health`)).body, healthy)
   })
 
-  test('serves from PGHOST and its kin', async t => {
+  test('connects by PGHOST, PGPORT and PGUSER when there is no URL', async t => {
     const server = await start(t, { PGHOST: '127.0.0.1', PGPORT: `${postgres.port}`, PGUSER: 'postgres' })
     assert.equal((await ask(`${server.origin}/health`)).body, healthy)
   })
 
-  test('says nothing of the raw error to the caller, and no password to the log', async t => {
+  test('the client reads nothing of the raw error, and the log has no password', async t => {
     const server = await start(t, { DATABASE_URL: 'postgres://nobody:geheim@pg-health.invalid/nowhere' })
     const { status, body } = await ask(`${server.origin}/health`)
     assert.equal(status, 503)
@@ -227,7 +227,7 @@ describe('the program', () => {
     assert.doesNotMatch(server.output(), /geheim/)
   })
 
-  test('answers HEALTH_UNHEALTHY_STATUS when unhealthy', async t => {
+  test('HEALTH_UNHEALTHY_STATUS is the status when unhealthy', async t => {
     const server = await start(t, {
       DATABASE_URL: 'postgres://x@127.0.0.1:1/x',
       HEALTH_UNHEALTHY_STATUS: '200',
@@ -237,7 +237,7 @@ describe('the program', () => {
     assert.equal(body, unhealthy(sentences.unreachable))
   })
 
-  test('goes on answering when the reader of its output has gone', async t => {
+  test('continues to answer when the reader of its output has exited', async t => {
     const server = await start(t, { DATABASE_URL: postgres.url })
     await server.event('healthy')
     server.child.stdout?.destroy()
@@ -259,14 +259,14 @@ describe('the program', () => {
     return server
   }
 
-  test('a promise that nobody holds costs a session and a line, not the process', async t => {
+  test('an unhandled rejection costs one session and one log line, not the process', async t => {
     const server = await startWithFault(t, "Promise.reject(new Error('ge' + 'heim'))")
     await server.event('unhandled_rejection')
     assert.equal((await ask(`${server.origin}/health`)).body, healthy)
     assert.doesNotMatch(server.output(), /geheim/)
   })
 
-  test('an exception that nobody catches ends it with 70, and the log has where, not what', async t => {
+  test('an uncaught exception: exit 70, and the log says where, without the message', async t => {
     const server = await startWithFault(t, "throw new Error('ge' + 'heim')")
     await server.event('uncaught_exception')
     if (server.child.exitCode === null) await once(server.child, 'exit')
@@ -278,7 +278,7 @@ describe('the program', () => {
 describe('commands', () => {
   const settings = { DATABASE_URL: 'postgres://u:geheim@127.0.0.1:1/x' }
 
-  test('--help names every exit code and setting, --version the version of package.json', async () => {
+  test('--help lists every exit code and setting, --version prints that of package.json', async () => {
     const { code, stdout } = await runServer(['--help'], {})
     assert.equal(code, 0)
     for (const { name } of settingsTable) assert.ok(stdout.includes(`\n  ${name}`), name)
@@ -301,13 +301,13 @@ describe('commands', () => {
     })
   }
 
-  test('--check-config says that the settings are right, with the password masked', async () => {
+  test('--check-config says that the settings are right, and masks the password', async () => {
     const { code, stdout } = await runServer(['--check-config'], settings)
     assert.equal(code, 0)
     assert.match(stdout, /u:\*\*\*@127\.0\.0\.1:1\/x/)
   })
 
-  test('a wrong setting ends the program before it listens: exit 78, every fault on a line, no secret', async () => {
+  test('wrong settings: exit 78 before listening, one line for each fault, no secret', async () => {
     for (const args of [[], ['--check-config']]) {
       const wrong = { DATABASE_URL: 'postgres://u:ge/he@im@h/x', PORT: 'tcp://10.0.0.1:80', DRAIN_MS: '5s' }
       const { code, stdout, stderr } = await runServer(args, wrong)
@@ -323,25 +323,25 @@ describe('commands', () => {
     }
   })
 
-  test('a file that is no file is a fault, not a wait: a FIFO would keep the program for ever', async () => {
+  test('a setting that names a device is a fault: reading one might never end', async () => {
     const { code, stderr } = await runServer(['--check-config'], { DATABASE_URL_FILE: '/dev/zero' })
     assert.equal(code, 78)
     assert.equal(stderr, 'pg-health: DATABASE_URL_FILE names a file that cannot be read (NOT_A_FILE)\n')
   })
 
-  test('no database at all is a fault that says what to set', async () => {
+  test('no database configured: exit 78, and the fault says what to set', async () => {
     const { code, stderr } = await runServer([], {})
     assert.equal(code, 78)
     assert.match(stderr, /DATABASE_URL.*npm run dev/)
   })
 
-  test('an argument that is not understood: exit 64, and it is not repeated', async () => {
+  test('an unknown argument: exit 64, and it is not repeated', async () => {
     const { code, stderr } = await runServer([settings.DATABASE_URL], settings)
     assert.equal(code, 64)
     assert.doesNotMatch(stderr, /geheim/)
   })
 
-  test('check says what a running server says: exit 0 when healthy, else 1; --quiet says nothing', async t => {
+  test('check prints what the server answers: exit 0 when healthy, else 1; --quiet prints nothing', async t => {
     const server = await start(t, { DATABASE_URL: postgres.url })
     const port = new URL(server.origin).port
     assert.deepEqual(await runServer(['check', `${server.origin}/health`], {}), {
@@ -363,7 +363,7 @@ describe('commands', () => {
     assert.equal(gone.code, 1)
     assert.match(gone.stdout, /^✗ Health check failed: .*ECONNREFUSED/)
   })
-  test('check --wait asks until the server is healthy: a line for every change, exit 0; else exit 1', async t => {
+  test('check --wait prints one line per change: exit 0 once healthy, 1 when the time is over', async t => {
     const server = await start(t, { DATABASE_URL: postgres.url })
     const { port } = new URL(server.origin)
     await postgres.stop()
@@ -378,7 +378,7 @@ describe('commands', () => {
     assert.match(waiting.output(), /unreachable\n(✗ .+\n)*✓ API is healthy\n$/)
   })
 
-  test('check --wait shows on a terminal one line that goes on: seconds and the reason', async t => {
+  test('check --wait on a terminal rewrites one line with seconds and the reason', async t => {
     const script = findTool(t, 'script')
     if (!script) return
     const server = await start(t, { DATABASE_URL: postgres.url })
@@ -394,7 +394,7 @@ describe('commands', () => {
     assert.deepEqual(shown.slice(-2), [`\x1b[K${line}`, '\n'])
   })
 
-  test('check --nagios speaks as a plugin: OK, CRITICAL, UNKNOWN, with the time, all on standard output', async t => {
+  test('check --nagios: OK, WARNING, CRITICAL and UNKNOWN with the time, all on standard output', async t => {
     const server = await start(t, { DATABASE_URL: postgres.url })
     const { port } = new URL(server.origin)
     const settings = { PORT: port, HEALTH_SLOW_MS: '60000' }

@@ -1,4 +1,4 @@
-// Every consumer with its recipe: the real program, or its rule, takes us out and puts us back.
+// Each consumer with its recipe: the real program, or its rule, takes the service out and puts it back.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
@@ -24,7 +24,7 @@ import { findTool } from '../support/tools.ts'
 const healthyBody = '{"status": "healthy","database": "connected"}'
 
 describe('consumers', { concurrency: 4 }, () => {
-  test('HAProxy takes the service out after two failures, shows the reason, and puts it back with the first success', async t => {
+  test('HAProxy takes the service out after two failures, shows why, and puts it back on one success', async t => {
     const haproxy = findTool(t, 'haproxy')
     if (haproxy === undefined) return
     const { postgres, server } = await openService(t, { DRAIN_MS: '5000' })
@@ -74,7 +74,7 @@ describe('consumers', { concurrency: 4 }, () => {
     assert.equal(await stopped, 0)
   })
 
-  test('open-source NGINX asks the next on a 503, leaves the one that failed alone, and comes back to it', async t => {
+  test('NGINX retries on the next server after a 503, avoids the failed one, and returns to it', async t => {
     const nginx = findTool(t, 'nginx')
     if (nginx === undefined) return
     const [one, two] = [await openService(t), await openService(t)]
@@ -142,7 +142,7 @@ describe('consumers', { concurrency: 4 }, () => {
     await until(async () => (await askThrough()).asked.endsWith('two: 200'))
   })
 
-  test('blackbox_exporter: probe_success is 0 while the database is stopped or frozen, and 1 with the first probe after', async t => {
+  test('blackbox_exporter: probe_success is 0 while the database is down or frozen, then 1', async t => {
     const blackbox = findTool(t, 'prometheus-blackbox-exporter')
     if (blackbox === undefined) return
     const { postgres, server } = await openService(t)
@@ -170,7 +170,7 @@ describe('consumers', { concurrency: 4 }, () => {
     assert.deepEqual(await probe(server.origin), ['1', '200', '0'])
   })
 
-  test("the runbook's curl line prints the answer, and fails while the database is stopped or frozen", async t => {
+  test("the runbook's curl line prints the answer, and fails while the database is down or frozen", async t => {
     const curl = findTool(t, 'curl')
     if (curl === undefined) return
     const { postgres, server } = await openService(t)
@@ -188,7 +188,7 @@ describe('consumers', { concurrency: 4 }, () => {
     assert.deepEqual(await run(), { code: 0, output: healthyBody })
   })
 
-  test('check.py ends with 1 and the reason while the database is stopped or frozen, and with 0 after', async t => {
+  test('check.py exits 1 with the reason while the database is down or frozen, then 0', async t => {
     const python = findTool(t, 'python3')
     if (python === undefined) return
     const { postgres, server } = await openService(t)
@@ -214,7 +214,7 @@ describe('consumers', { concurrency: 4 }, () => {
     assert.match(gone.output, /^✗ Health check failed: .*refused/)
   })
 
-  test("kubelet's rule, with the manifest's own numbers: out after failures in a row, in with the first success; liveness never minds the database", async t => {
+  test("kubelet, with the manifest's numbers: out after failures, in on success; liveness ignores SQL", async t => {
     const probes = kubernetesProbes()
     const [ready, alive] = [kubeletRule(probes.readinessProbe), kubeletRule(probes.livenessProbe)]
     const { postgres, server } = await openService(t)
@@ -239,7 +239,7 @@ describe('consumers', { concurrency: 4 }, () => {
     )
   })
 
-  test("an ALB's rule, with the target group's own numbers: out after failures in a row, in again after successes in a row", async t => {
+  test("ALB, with the target group's numbers: out after failures, in after successes, in a row", async t => {
     const { postgres, server } = await openService(t)
     const rule = targetGroupRule()
     const target = createJudge(rule, server.origin, 'in')

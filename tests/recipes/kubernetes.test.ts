@@ -67,7 +67,7 @@ const objects = Object.fromEntries(
   names.filter(name => name !== 'kustomization.yaml').map(name => [name, read(name)]),
 )
 
-test("every object of deploy/kubernetes is one of Kubernetes' schema", async () => {
+test("every object of deploy/kubernetes fits Kubernetes' schema", async () => {
   assert.equal(await faultsOf(objects), '')
 })
 
@@ -79,7 +79,7 @@ test("the images are those of this package's version", () => {
   assert.equal(sidecar?.image, `registry.example/pg-health:${version}`)
 })
 
-test('kustomization.yaml has every object but the example of a sidecar, and one label selects them', () => {
+test('kustomization.yaml lists every object but the sidecar example, and one label selects them', () => {
   const { apiVersion, kind, resources } = read<{
     apiVersion: string
     kind: string
@@ -102,7 +102,7 @@ for (const [name, pod] of pods) {
   const [container] = [...(pod.initContainers ?? []), ...pod.containers] as [Container]
   const env = Object.fromEntries((container.env ?? []).map(({ name, value = '' }) => [name, value]))
 
-  test(`${name}: its probes fit the program's deadlines, and no outage shorter than a day restarts a container`, () => {
+  test(`${name}: its probes fit the program's deadlines; no outage below a day restarts it`, () => {
     const { startupProbe, readinessProbe, livenessProbe } = container
     const paths = [startupProbe, readinessProbe, livenessProbe].map(probe => probe?.httpGet?.path)
     assert.deepEqual(paths, ['/readyz', '/readyz', '/livez'])
@@ -123,7 +123,7 @@ for (const [name, pod] of pods) {
     assert.ok(Number(pod.terminationGracePeriodSeconds) * 1000 >= drainMs + overdueMs + 1000)
   })
 
-  test(`${name}: no root, no writing, no token, no service links, no system call too many; the URL is in a file`, () => {
+  test(`${name}: no root, writes, token or service links; default seccomp; the URL is in a file`, () => {
     assert.deepEqual(
       [pod.automountServiceAccountToken, pod.enableServiceLinks, pod.securityContext?.runAsNonRoot],
       [false, false, true],

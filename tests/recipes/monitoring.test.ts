@@ -1,4 +1,4 @@
-// The whole program as monitoring sees it: what /metrics says, and what Prometheus and its tools make of it.
+// The running program as Prometheus sees it: /metrics, the alerts and the dashboard.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -45,7 +45,7 @@ const up = 'pghealth_up'
 const counted = (result: string) => `pghealth_checks_total{result="${result}"}`
 const answered = (path: string, code: number) => `pghealth_http_requests_total{path="${path}",code="${code}"}`
 
-test('a scrape during the first check, with a database that hangs, is answered at once and says nothing of "up"', async t => {
+test('a scrape during the first check is answered immediately, and has no pghealth_up yet', async t => {
   const { proxy, start } = await startBehindProxy(t, {
     HEALTH_TIMEOUT_MS: '60000',
     HEALTH_CONNECT_TIMEOUT_MS: '60000',
@@ -67,7 +67,7 @@ test('a scrape during the first check, with a database that hangs, is answered a
   assert.equal(healed.get('pghealth_http_requests_in_flight'), 1)
 })
 
-test('an outage is counted by reason, and its end: what a caller was told is what is shown', async t => {
+test('an outage is counted by reason, and so is its end', async t => {
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
   const server = await start()
   await server.event('healthy')
@@ -100,7 +100,7 @@ test('an outage is counted by reason, and its end: what a caller was told is wha
   assert.ok(Math.abs((healed.get(name) ?? 0) - Date.now() / 1_000) < 60)
 })
 
-test('requests whose time runs out during a check are counted as verdicts, but only checks are measured', async t => {
+test('requests that time out during a check count as verdicts; only checks are measured', async t => {
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
   const server = await start()
   await server.event('healthy')
@@ -120,7 +120,7 @@ test('requests whose time runs out during a check are counted as verdicts, but o
   assert.equal(shown.get('pghealth_http_request_duration_seconds_count{path="/health"}'), 6)
 })
 
-test('paths and methods that nobody knows do not grow the page', async t => {
+test('unknown paths and methods do not make the page longer', async t => {
   const server = await start(t)
   await server.event('healthy')
   // The second shows the lag of the event loop, too.
@@ -148,7 +148,7 @@ async function sendRaw({ port, hostname }: URL, text: string) {
   await once(socket, 'close')
 }
 
-test('promtool finds nothing to say about the page', async t => {
+test('promtool accepts the page without a complaint', async t => {
   const promtool = findTool(t, 'promtool')
   if (promtool === undefined) return
   const server = await start(t)
@@ -169,7 +169,7 @@ function namesIn(text: string): string[] {
   return [...new Set(text.match(/\b(?:pghealth|process|nodejs)_\w+/g))]
 }
 
-test('every series that alerts, their tests and the dashboard name is one of the table', () => {
+test('alerts, their tests and the dashboard name only metrics that exist', () => {
   const shown = [...samplesOf(createTable().render().body).keys()].map(key => key.replace(/\{.*/, ''))
   const known = new Set([...shown, ...createTable().series.map(({ name }) => name)])
   for (const file of ['prometheus/rules.yml', 'prometheus/rules.test.yml', 'grafana/dashboard.json']) {
@@ -183,7 +183,7 @@ test('every series that alerts, their tests and the dashboard name is one of the
   }
 })
 
-test('every value of a label that the dashboard asks for is one that is shown', () => {
+test('the dashboard asks only for label values that exist', () => {
   const keys = [...samplesOf(createTable().render().body).keys()]
   const asked = expressionsOf('grafana/dashboard.json').flatMap(([, expression]) => [
     ...expression.matchAll(/\b(path|result|code|le)(?:=~|!=|=)"([^"]+)"/g),
@@ -199,7 +199,7 @@ test('every value of a label that the dashboard asks for is one that is shown', 
   }
 })
 
-test('promtool: each alert fires when it should, and is quiet when it should not', t => {
+test('promtool: each alert fires when it should, and only then', t => {
   const promtool = findTool(t, 'promtool')
   if (promtool === undefined) return
   const folder = `${deploy}prometheus/`
@@ -279,7 +279,7 @@ function expressionsOf(file: string): [title: string, expression: string][] {
   )
 }
 
-test('a real Prometheus scrapes the program, and each panel of the dashboard has something to show', async t => {
+test('a real Prometheus scrapes the program, and every panel of the dashboard shows data', async t => {
   const program = findTool(t, 'prometheus')
   if (program === undefined) return
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
@@ -330,7 +330,7 @@ test('a real Prometheus scrapes the program, and each panel of the dashboard has
   await see('up', 0)
 })
 
-test('the dashboard asks four questions, a row each, of a data source and instances that one can choose', () => {
+test('the dashboard has four rows, and lets you choose its data source and instances', () => {
   const { panels, templating } = JSON.parse(readFileSync(`${deploy}grafana/dashboard.json`, 'utf8'))
   assert.deepEqual(
     templating.list.map(({ name, type }: { name: string; type: string }) => [name, type]),

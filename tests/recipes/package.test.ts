@@ -1,4 +1,4 @@
-// The package as npm would publish it, and installed from that into an empty folder.
+// The package as npm would publish it, installed into an empty folder.
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import {
@@ -54,12 +54,12 @@ before(async () => {
   folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   installed = join(folder, 'installed')
   built = join(folder, 'built')
-  // A copy: packing builds, and whoever runs dist/ in the checkout shall not notice.
+  // A copy, because packing deletes and builds dist/, which other tests run.
   const copy = join(folder, 'checkout')
   const left = new Set(['node_modules', '.git', 'dist', 'secrets'])
   cpSync(root, copy, { recursive: true, filter: path => !left.has(basename(path)) })
   symlinkSync(join(root, 'node_modules'), join(copy, 'node_modules'))
-  // What an earlier build has left behind is not published.
+  // Files of an earlier build are not published.
   mkdirSync(join(copy, 'dist'))
   writeFileSync(join(copy, 'dist', 'old.js'), '')
   packed = JSON.parse((await run(copy, 'npm', 'pack', '--json', '--pack-destination', folder)).stdout)[0]
@@ -74,7 +74,7 @@ before(async () => {
 })
 after(() => rmSync(folder, { recursive: true }))
 
-test('npm pack: compiled code and its types, package.json, README, licence, nothing else; below 60 kB', () => {
+test('npm pack: code with types, package.json, README, licence, nothing else; below 60 kB', () => {
   const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
   const modules = files.filter(name => name.endsWith('.ts')).map(name => `lib/${name.replace(/\.ts$/, '')}`)
   const compiled = ['server', ...modules].flatMap(name => [`dist/${name}.js`, `dist/${name}.d.ts`])
@@ -85,7 +85,7 @@ test('npm pack: compiled code and its types, package.json, README, licence, noth
   assert.ok(packed.size < 60_000, `${packed.size} bytes`)
 })
 
-test('publint has nothing to say about the package, not even a suggestion', async () => {
+test('publint finds nothing in the package', async () => {
   const pkgDir = join(installed, 'node_modules', 'pg-health')
   const { messages, pkg } = await publint({ pkgDir, pack: false, strict: true })
   assert.deepEqual(
@@ -94,22 +94,24 @@ test('publint has nothing to say about the package, not even a suggestion', asyn
   )
 })
 
-test('installed from the tarball into an empty folder: the program, its one dependency, and no more', () => {
+test('installed from the tarball: the program and its one dependency, nothing else', () => {
   const names = readdirSync(join(installed, 'node_modules')).filter(name => !name.startsWith('.'))
   assert.deepEqual(names, ['pg-health', 'postgres'])
 })
 
-test("npx pg-health --version says package.json's version", async () => {
+test("npx pg-health --version prints package.json's version", async () => {
   const { stdout } = await run(installed, 'npx', '--offline', 'pg-health', '--version')
   assert.equal(stdout, `pg-health ${manifest.version}\n`)
 })
 
-test('npx pg-health serves, and npx pg-health check asks', { timeout: 120_000 }, t =>
+test('npx pg-health serves, and npx pg-health check asks it', { timeout: 120_000 }, t =>
   serves(t, installed, 'npx', '--offline', 'pg-health'),
 )
 
-test('what npm run build makes serves and asks beside nothing but package.json', { timeout: 120_000 }, t =>
-  serves(t, built, process.execPath, 'dist/server.js'),
+test(
+  'what npm run build makes serves and checks, with only package.json beside it',
+  { timeout: 120_000 },
+  t => serves(t, built, process.execPath, 'dist/server.js'),
 )
 
 async function serves(t: TestContext, cwd: string, program: string, ...args: string[]) {
@@ -141,7 +143,7 @@ async function serves(t: TestContext, cwd: string, program: string, ...args: str
   }
 }
 
-test('the types hold for who compiles against them', async () => {
+test('the types compile for those who import them', async () => {
   const program = `import { readConfig, type Config } from 'pg-health/dist/lib/config/config.js'
     export const port: number = readConfig({}, () => '', '').port
     export const host: Config['host'] = undefined

@@ -1,4 +1,4 @@
-// The chaos run as people start it: half a minute of it, and how it takes wrong arguments and Ctrl-C.
+// The chaos run as people start it: half a minute of it, wrong arguments, and Ctrl-C.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { faults } from '../chaos/faults.ts'
@@ -9,7 +9,7 @@ function start(...args: string[]) {
   return startChild(process.execPath, ['--import', 'tsx', 'tests/chaos/run.ts', ...args], { cwd: root })
 }
 
-test('half a minute of faults: every answer was allowed, and the tables say what there was', async () => {
+test('half a minute of faults: every answer was allowed, and the tables count them', async () => {
   const run = start('--minutes', '0.5', '--seed', '1')
   const code = await run.ended
   const [stdout, stderr] = [run.stdout(), run.stderr()]
@@ -23,7 +23,7 @@ test('half a minute of faults: every answer was allowed, and the tables say what
   assert.ok(suffered.length >= faults.length / 3, `only ${suffered.length} of ${faults.length} faults`)
 })
 
-test('Ctrl-C ends it: everything that it started is gone, exit 130', async () => {
+test('Ctrl-C: exit 130, and everything that it started is gone', async () => {
   const run = start('--minutes', '5')
   await run.said(/\n/)
   run.process.kill('SIGINT')
@@ -32,7 +32,7 @@ test('Ctrl-C ends it: everything that it started is gone, exit 130', async () =>
   assert.equal(run.stdout(), '')
 })
 
-test('a wrong argument is named, with exit 64', async () => {
+test('a wrong argument: exit 64, and it is named', async () => {
   for (const [args, complaint] of [
     [['--minutes', '0'], /^chaos: --minutes must be more than 0 and at most 600\n/],
     [['--minutes', 'ten'], /--minutes must be/],
@@ -47,7 +47,7 @@ test('a wrong argument is named, with exit 64', async () => {
   }
 })
 
-test('--help says what it does, and its exit codes', async () => {
+test('--help lists the options and the exit codes', async () => {
   const run = start('--help')
   assert.equal(await run.ended, 0)
   for (const word of ['--minutes', '--seed', 'exit 0', '1 with', '64 for'])

@@ -1,4 +1,4 @@
-// What `npm run dev` leaves behind, however it ends: nothing.
+// `npm run dev` serves, and leaves nothing behind, however it ends.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
@@ -8,7 +8,7 @@ import { startChild } from '../support/child.ts'
 import { ask, root } from '../support/server.ts'
 
 const dev = ['--import', 'tsx', 'dev.ts']
-/** What a developer's shell may hold; none of it is meant for the throwaway database. */
+/** What a developer's shell may hold. None of it may reach the server. */
 const elsewhere = { PGHOST: 'db.example', PGSSLMODE: 'require', DATABASE_URL: 'x', DATABASE_URL_FILE: '/x' }
 const healthy = '{"status": "healthy","database": "connected"}'
 
@@ -47,7 +47,7 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   })
 }
 
-test('dev passes a second signal on, and the server exits at once', guard, async t => {
+test('dev passes a second signal on, and the server exits immediately', guard, async t => {
   const { process: child, ended, said, output } = start(t, { DRAIN_MS: '60000' })
   await said(listening)
   child.kill('SIGTERM')
@@ -57,7 +57,7 @@ test('dev passes a second signal on, and the server exits at once', guard, async
   assertNothingIsLeft(output())
 })
 
-test('dev that is told to stop while PostgreSQL comes up never starts the server', guard, async t => {
+test('dev that is stopped while PostgreSQL starts never starts the server', guard, async t => {
   const { process: child, ended, said, output } = start(t)
   await said(/starting a throwaway PostgreSQL/)
   child.kill('SIGINT')
@@ -66,29 +66,25 @@ test('dev that is told to stop while PostgreSQL comes up never starts the server
   assertNothingIsLeft(output())
 })
 
-test(
-  "dev hands its arguments to the server, and ends with the server's code when that ends by itself",
-  guard,
-  async t => {
-    const { ended, output } = start(t, {}, [...dev, '--nonsense'])
-    assert.equal(await ended, 64)
-    assert.match(output(), /--nonsense/)
-    assertNothingIsLeft(output())
-  },
-)
+test("dev passes its arguments to the server, and exits with the server's code", guard, async t => {
+  const { ended, output } = start(t, {}, [...dev, '--nonsense'])
+  assert.equal(await ended, 64)
+  assert.match(output(), /--nonsense/)
+  assertNothingIsLeft(output())
+})
 
-test('dev is killed by force: PostgreSQL and its folder are gone soon after', guard, async t => {
+test('dev killed by SIGKILL: PostgreSQL and its folder are gone soon after', guard, async t => {
   const { process: child, ended, said, output } = start(t, {}, [...dev, '--help'])
   await said(/PostgreSQL \d+ is up/)
   child.kill('SIGKILL')
   await ended
   const [, folder = ''] = /is up in (\S+):/.exec(output()) ?? []
-  // Whoever deletes it is no child of anybody here, so there is no event to wait for.
+  // What deletes it is not a child of this process, so there is no event to wait for.
   while (existsSync(folder)) await setTimeout(50)
   assertNothingIsLeft(output())
 })
 
-test('npm run dev survives a Ctrl-C that reaches it by the terminal and again by npm', guard, async t => {
+test('npm run dev stops cleanly on a Ctrl-C that the terminal and npm both send', guard, async t => {
   const npm = process.env['npm_execpath']
   if (npm === undefined) return t.skip('npm did not run this test')
   const { process: child, ended, said, output } = start(t, {}, [npm, 'run', 'dev'])
@@ -99,7 +95,7 @@ test('npm run dev survives a Ctrl-C that reaches it by the terminal and again by
   assertNothingIsLeft(output())
 })
 
-test('dev runs as an unprivileged user as well as root', guard, async t => {
+test('dev runs as an unprivileged user', guard, async t => {
   if (process.getuid?.() !== 0) return t.skip('this is an ordinary user already')
   const nobody = { uid: 65_534, gid: 65_534, cwd: root, encoding: 'utf8' } as const
   const trial = spawnSync(process.execPath, ['--import', 'tsx', 'server.ts', '--version'], nobody)

@@ -1,4 +1,4 @@
-// Ten thousand of everything that ends a session leave as many descriptors, timers and bytes as none.
+// Thousands of sessions, ended in every way, leave no descriptor, timer or memory behind.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -24,21 +24,21 @@ const lanes = 10
 /** More than attempts to connect are apart, and more than the age of a session: milliseconds on the clock that is given. */
 const leapMs = 1_000
 
-test('5,000 statements that expire: nothing is left', async t => {
+test('5,000 queries that time out: nothing is left', async t => {
   // The session is warmed and asked once; then it stays silent.
   const peer = await openPeer(t, [welcome, row('1'), row('1')])
   assertExpired(await assertNoLeak(5_000, peer.url, { impatientMs: 3 }), 5_000)
   assert.ok(peer.sessions() >= 5_000, `${peer.sessions()} sessions`)
 })
 
-test('1,000 statements that expire over TLS: nothing is left', { skip: missingOpenssl() }, async t => {
+test('1,000 queries that time out over TLS: nothing is left', { skip: missingOpenssl() }, async t => {
   const certified = sign(createRoot(), 'DNS:localhost')
   const peer = await openPeer(t, [welcome, row('1'), row('1')], certified)
   assertExpired(await assertNoLeak(1_000, peer.url, { impatientMs: 3 }), 1_000)
   assert.ok(peer.sessions() >= 1_000, `${peer.sessions()} sessions`)
 })
 
-test('5,000 logins that expire: nothing is left', async t => {
+test('5,000 logins that time out: nothing is left', async t => {
   const peer = await openPeer(t, [])
   const counts = await assertNoLeak(5_000, peer.url, { timeoutMs: 3, connectTimeoutMs: 3 })
   assert.deepEqual(counts, { connect_timeout: 5_000 })
@@ -50,7 +50,7 @@ test('10,000 refused connects: nothing is left', async t => {
   assert.deepEqual(await assertNoLeak(10_000, url, {}), { unreachable: 10_000 })
 })
 
-test('10,000 healthy age swaps: nothing is left', async t => {
+test('10,000 sessions replaced for their age: nothing is left', async t => {
   const peer = await openPeer(t, [welcome, row('1'), row('1')])
   assert.deepEqual(await assertNoLeak(10_000, peer.url, { sessionMaxAgeMs: leapMs / 2 }), { healthy: 10_000 })
   assert.ok(peer.sessions() >= 10_000, `${peer.sessions()} sessions`)

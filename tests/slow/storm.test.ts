@@ -1,4 +1,4 @@
-// Thousands of clients at once while the database is healthy, frozen and healthy again.
+// 5,000 clients at the same time while the database is healthy, frozen and healthy again.
 import assert from 'node:assert/strict'
 import { readdirSync, readFileSync } from 'node:fs'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
@@ -20,7 +20,7 @@ function descriptors(): number {
 }
 
 const skip = descriptors() < count + 500 && 'it needs Linux and 5,500 descriptors'
-test('a storm of 5,000 clients through a freeze: 200 or 503, each in time, none lost', { skip }, async t => {
+test('5,000 clients through a freeze: 200 or 503, each in time, none lost', { skip }, async t => {
   const database = await openPostgres()
   t.after(() => database.close())
   const server = await startServer({ DATABASE_URL: database.url, HEALTH_TIMEOUT_MS: `${timeoutMs}` })
