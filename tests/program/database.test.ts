@@ -83,6 +83,17 @@ async function waitUntil(condition: () => Promise<boolean>) {
   while (!(await condition())) await new Promise(setImmediate)
 }
 
+/** Resolves when `attempt` has passed once. A busy machine may delay some attempts; a wrong program fails them all. */
+async function onceOf(times: number, attempt: () => Promise<void>) {
+  for (let time = 1; ; time += 1) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (time === times) throw error
+    }
+  }
+}
+
 describe('database.ask() on a session', () => {
   test('ask() opens a session, warms it with a query, then sends its own', async t => {
     const { ask, proxy } = await openBehindProxy(t)
@@ -177,28 +188,34 @@ describe('database.ask() on a session', () => {
     const { ask } = openDatabase(t, server.url)
     await ask()
     const asked = ask()
-    const busyUntil = now() + 100
+    const busyUntil = now() + 300
     while (now() < busyUntil);
     const { result, queryMs = 0 } = await asked
     assert.equal(result, 'healthy')
-    assert.ok(queryMs < 100, `${queryMs} ms`)
+    assert.ok(queryMs < 300, `${queryMs} ms`)
   })
 
   test('ask() meets its deadline while an old session does not close', async t => {
-    const { ask, proxy } = await openBehindProxy(t, { sessionMaxAgeMs: 0 })
-    await ask()
-    proxy.stall()
-    const { tookMs } = await ask(20)
-    // A goodbye may take 100 ms when there is time.
-    assert.ok(tookMs < 100, `${tookMs} ms`)
+    t.after(() => server.thaw())
+    await onceOf(5, async () => {
+      const { ask } = openDatabase(t, server.url, { sessionMaxAgeMs: 0 })
+      assert.equal((await ask()).result, 'healthy')
+      server.freeze()
+      const { tookMs } = await ask(20)
+      server.thaw()
+      // Closing may take 100 ms when there is time.
+      assert.ok(tookMs < 100, `${tookMs} ms`)
+    })
   })
 
   test('ask() with little time does not drop a session at half of it', async t => {
-    const { ask, proxy } = await openBehindProxy(t)
-    await ask()
-    proxy.delay(60)
-    assert.equal((await ask(110)).result, 'healthy')
-    assert.equal(proxy.connections.length, 1)
+    await onceOf(5, async () => {
+      const { ask, proxy } = await openBehindProxy(t)
+      await ask()
+      proxy.delay(60)
+      assert.equal((await ask(110)).result, 'healthy')
+      assert.equal(proxy.connections.length, 1)
+    })
   })
 
   test('ask() opens a session when half of the deadline is not a whole number', async t => {
