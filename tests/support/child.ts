@@ -43,7 +43,7 @@ export function startChild(command: string, args: readonly string[], options: Sp
     news.emit('news')
     return code ?? signal
   })
-  // A caller that never waits for the end must still not be ended by a command that cannot be started.
+  // For callers that do not wait for the end: a command that cannot be started must not be an unhandled rejection.
   ended.catch(() => {})
 
   async function said(pattern: RegExp, from = 0) {
@@ -53,7 +53,7 @@ export function startChild(command: string, args: readonly string[], options: Sp
       if (found) return found[1] ?? found[0]
       if (over) throw new Error(`${command} ended with ${await ended}, before ${pattern}:\n${text.output}`)
       if (patience.aborted) throw new Error(`${command} has not written ${pattern}:\n${text.output}`)
-      // It ends with an error when the command cannot be started, and with an abort after a minute.
+      // `ended` rejects when the command cannot be started; the other wait is aborted after a minute.
       await Promise.race([once(news, 'news', { signal: patience }).catch(() => {}), ended])
     }
   }

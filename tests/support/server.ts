@@ -1,4 +1,4 @@
-// Starts the program as people do, as a process of its own, and asks it as a load balancer does.
+// Starts the program as a process, and asks it as a load balancer does.
 import type { ChildProcess, StdioOptions } from 'node:child_process'
 import http, { type IncomingHttpHeaders } from 'node:http'
 import { type Child, runChild, startChild } from './child.ts'
@@ -88,7 +88,7 @@ export interface Answer {
   readonly answeredAt: number
 }
 
-/** Asks once; `agent` keeps connections when given. Rejects when the connection fails. */
+/** Sends one request, on a new connection unless `agent` is given. Rejects when the connection fails. */
 export function ask(url: string, options: http.RequestOptions = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const sentAt = performance.now()
