@@ -121,7 +121,7 @@ describe('PostgreSQL dies', () => {
         const from = postgres.log().length
         stopped = postgres.stop('smart')
         await logged(postgres, 'received smart shutdown request', from)
-        // Ours would keep it waiting, too.
+        // Our session would keep it waiting as well.
         await worker.query(
           "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'pg-health'",
         )

@@ -17,7 +17,7 @@ async function once({ ask }: Caller) {
   return [await ask()]
 }
 
-/** The program at a port of this machine. */
+/** Starts the program with the database at this port. */
 function start(port: number, settings: Record<string, string> = {}) {
   return startJudged({
     DATABASE_URL: `postgres://postgres:geheim@127.0.0.1:${port}/postgres?sslmode=disable`,

@@ -16,12 +16,12 @@ import {
   welcome,
 } from '../support/peer.ts'
 
-/** Says this after the start-up message, and nothing more. */
+/** A peer that sends this after the start-up message, and nothing more. */
 function greeting(...parts: readonly Buffer[]): Scenario {
   return { startup: Buffer.concat(parts), statement: () => silence }
 }
 
-/** Lets us in, answers the warming statement as it should, and every other with this. */
+/** A peer that accepts the login, answers the first query correctly, and all others with this. */
 function answering(...parts: readonly Buffer[]): Scenario {
   return { startup: welcome, statement: index => (index === 0 ? row('1') : Buffer.concat(parts)) }
 }
@@ -31,7 +31,7 @@ const done = Buffer.concat([message('C', Buffer.from('SELECT 1\0')), ready])
 const column = row('1').subarray(0, 34)
 const scramOffered = authentication(10, 'SCRAM-SHA-256\0\0')
 
-/** A server that takes part in SCRAM up to its signature, which is that of one who does not know the password. */
+/** A peer that takes part in SCRAM until its last message, as it does not know the password. */
 const impostor = (last: Buffer): Scenario => ({
   startup: scramOffered,
   statement(index, sent) {

@@ -31,7 +31,7 @@ describe('our own side', () => {
     const stalledMs = timeoutMs * 1.5
     await judge({
       says: 'healthy',
-      // The answer of PostgreSQL is held until the program is stopped.
+      // Delays PostgreSQL's answer until the program has been stopped.
       begin: () => proxy.delay(200),
       async during({ ask, underWay }: Caller) {
         const asked = ask()
@@ -100,7 +100,7 @@ describe('our own side', () => {
       end: () => proxy.delay(0),
     })
     assert.equal(proxy.connections.length, 1, 'no session has aged')
-    // It did jump.
+    // The clock did jump.
     await postgres.stop()
     jump()
     await ask(`${server.origin}/health`)
@@ -140,12 +140,12 @@ describe('our own side', () => {
 
     stdout?.pause()
     server.child.kill('SIGUSR2')
-    // All are written, or dropped, before anything else is done.
+    // After three answers all lines have been written or dropped.
     for (let turn = 0; turn < 3; turn += 1) {
       assert.equal((await ask(`${server.origin}/health`)).status, 200)
     }
     const grown = (await witness()).memory - before
-    // Ten thousand lines are 8 MB; a collected heap moves by one by itself.
+    // Ten thousand lines are 8 MB. A heap after garbage collection varies by 1 MB.
     assert.ok(grown < 2_000_000, `${grown} bytes more`)
 
     stdout?.resume()

@@ -95,7 +95,7 @@ for (const [name, [bytes, statuses]] of Object.entries(shapes)) {
 test('an endless upload: 405, and the connection is closed', async () => {
   const { socket, closed, received } = await connect()
   socket.write(`PUT /health HTTP/1.1\r\n${host}Content-Length: 999999999999\r\n\r\n`)
-  // First the answer: what has not been read yet is lost when the server cuts the upload off.
+  // Read the answer first: unread bytes are lost when the server resets the connection.
   await once(socket, 'data')
   let written = 0
   const chunk = 'x'.repeat(64 * 1024)

@@ -32,7 +32,7 @@ before(async () => {
 })
 after(() => postgres.close())
 
-/** The program behind a recording proxy; both end with the test. */
+/** Starts the program behind a recording proxy. Both end with the test. */
 async function startBehindProxy(t: TestContext, settings: Record<string, string> = {}) {
   const proxy = await openProxy(postgres.port)
   const server = await start(t, {
@@ -49,7 +49,7 @@ async function start(t: TestContext, settings: Record<string, string>): Promise<
   return server
 }
 
-/** So many clients, each with a connection that it keeps, ask one after the other. */
+/** So many clients send `rounds` requests each, one after the other, on a connection that each keeps. */
 async function crowd(origin: string, clients: number, rounds: number): Promise<Answer[]> {
   const agent = new http.Agent({ keepAlive: true, maxSockets: clients })
   const answers: Answer[] = []
@@ -61,7 +61,7 @@ async function crowd(origin: string, clients: number, rounds: number): Promise<A
   return answers
 }
 
-/** Some statement began after the request was sent and ended, answered, before its answer was read. */
+/** True when some query began after the request was sent, and was answered before the client read its answer. */
 function isFresh({ sentAt, answeredAt }: Answer, statements: readonly Statement[]): boolean {
   return statements.some(
     ({ beganAt, endedAt = Number.POSITIVE_INFINITY, answered }) =>
@@ -81,7 +81,7 @@ describe('fresh, and one at a time', () => {
     test(`${clients} clients: a query sent after the request backs each 200, and queries never overlap`, async t => {
       const { proxy, server } = await startBehindProxy(t)
       await server.event('healthy')
-      // A statement takes long enough for many to arrive while it runs.
+      // Long enough for many requests to arrive during a query.
       proxy.delay(4)
       const answers = await crowd(server.origin, clients, 10)
       assert.equal(answers.length, clients * 10)
@@ -93,7 +93,7 @@ describe('fresh, and one at a time', () => {
       assert.equal(proxy.mostConnections, 1)
       assert.ok(
         proxy.statements.length < answers.length / 4,
-        `${proxy.statements.length} statements are shared`,
+        `${proxy.statements.length} queries for ${answers.length} answers`,
       )
     })
   }
@@ -131,7 +131,7 @@ describe('in time', () => {
     const asked: Promise<Answer>[] = []
     for (let client = 0; client < 10; client += 1) {
       asked.push(ask(`${server.origin}/health`))
-      // Their pace: they come all through the time of the first check.
+      // Spread over the time of the first check.
       await new Promise(resolve => setTimeout(resolve, 50))
     }
     const answers = await Promise.all(asked)
@@ -248,7 +248,7 @@ describe('the program', () => {
     assert.equal((await ask(`${server.origin}/health`)).status, 200)
   })
 
-  /** The program with a fault of ours in it, which SIGUSR2 sets off. */
+  /** Starts the program with a fault inside, and triggers it by SIGUSR2. */
   async function startWithFault(t: TestContext, fault: string) {
     const code = encodeURIComponent(`process.on('SIGUSR2', () => { ${fault} })`)
     const command = ['--import', `data:text/javascript,${code}`, ...program]

@@ -21,7 +21,7 @@ async function start(t: TestContext, settings: Record<string, string> = {}): Pro
   return server
 }
 
-/** One client that asks again and again on new connections until it is refused; gives all it was told, in order. */
+/** One client that asks on new connections until it is refused. Gives all its answers, in order. */
 async function askUntilRefused(server: Running): Promise<string[]> {
   const told: string[] = []
   for (;;) {
@@ -51,12 +51,12 @@ test('SIGTERM under load: 503 while draining, then refused; exit 0; PostgreSQL l
   assert.equal(alive.body, '{"status": "alive"}')
   assert.equal(alive.headers.connection, 'close')
   for (const told of await Promise.all(clients)) {
-    // The last request may reach the kernel's queue as the port closes: reset is the other way to be refused.
+    // The last connection may reach the kernel's queue as the port closes, and is then reset.
     const last = told.pop() ?? ''
     assert.match(last, /^(ECONNREFUSED|ECONNRESET)$/)
     assert.deepEqual(runs(told), ['healthy', 'stopping, close'])
   }
-  assert.ok(performance.now() - signalledAt >= 700, 'nobody was refused before the drain ended')
+  assert.ok(performance.now() - signalledAt >= 700, 'no client was refused before the drain ended')
   assert.equal(await ended, 0)
   assert.match(postgres.log().slice(from), /disconnection: session time/)
   assert.doesNotMatch(postgres.log().slice(from), /unexpected EOF/)

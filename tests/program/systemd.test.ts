@@ -254,7 +254,7 @@ describe('NOTIFY_SOCKET', linux, () => {
     const { fd } = openSocket(t)
     launch(t, activated, settings, fd)
     const [names = '', descriptors = ''] = (await line(0)).split(' / ')
-    // Some are the shell's own.
+    // The shell sets these itself.
     assert.deepEqual(
       names.split(' ').filter(name => !['PWD', 'OLDPWD', 'SHLVL', '_'].includes(name)),
       ['NOTIFY_SOCKET', 'PATH'],

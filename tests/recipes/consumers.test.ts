@@ -80,7 +80,7 @@ describe('consumers', { concurrency: 4 }, () => {
     const [one, two] = [await openService(t), await openService(t)]
     const folder = openFolder(t)
     const front = { socketPath: join(folder, 'front') }
-    // The recipe itself; a link, as NGINX looks for the two files of ours beside it.
+    // A link to the recipe, because NGINX looks for the other two files beside it.
     symlinkSync(recipe('nginx/nginx.conf'), join(folder, 'nginx.conf'))
     const [addressOne = '', addressTwo = ''] = [one, two].map(({ server }) => new URL(server.origin).host)
     const servers = readFileSync(recipe('nginx/servers.conf'), 'utf8')
@@ -92,7 +92,7 @@ describe('consumers', { concurrency: 4 }, () => {
     startProgram(t, nginx, ['-p', folder, '-c', 'nginx.conf', '-e', 'stderr', '-g', globals])
     await until(async () => existsSync(front.socketPath))
 
-    /** What NGINX told its client, and whom it had asked for it: its log says so soon after. */
+    /** NGINX's answer, and the servers that it asked for it, which its log names a moment later. */
     let logged = 0
     const askThrough = async () => {
       const { status, body } = await ask('http://nginx/health', front)
@@ -137,7 +137,7 @@ describe('consumers', { concurrency: 4 }, () => {
       [first.status, first.body],
       [503, '{"status": "unhealthy","error": "database unreachable"}'],
     )
-    assert.equal((await askThrough()).status, 502, 'NGINX has nobody left to ask')
+    assert.equal((await askThrough()).status, 502, 'NGINX has no server left')
     await two.postgres.start()
     await until(async () => (await askThrough()).asked.endsWith('two: 200'))
   })
@@ -155,7 +155,7 @@ describe('consumers', { concurrency: 4 }, () => {
       const value = (name: string) => new RegExp(`^${name} (.*)$`, 'm').exec(body)?.[1]
       return [value('probe_success'), value('probe_http_status_code'), value('probe_failed_due_to_regex')]
     }
-    // For those who read bodies: the status says nothing, the body does.
+    // For probers that read the body: the status is 200 either way.
     const quiet = await startServer({ DATABASE_URL: postgres.url, HEALTH_UNHEALTHY_STATUS: '200' })
     t.after(() => quiet.stop('SIGKILL'))
     await quiet.event('healthy')
@@ -193,7 +193,7 @@ describe('consumers', { concurrency: 4 }, () => {
     if (python === undefined) return
     const { postgres, server } = await openService(t)
     const check = recipe('python/check.py')
-    // A proxy of the environment must not answer for us.
+    // A proxy named in the environment must not be used.
     const run = (url = `${server.origin}/health`) =>
       runProgram(python, [check, url], { LC_ALL: 'C', http_proxy: 'http://127.0.0.1:1' })
     for (const { name, strike, mend, told } of faults) {
@@ -262,7 +262,7 @@ interface KubernetesProbe {
   readonly successThreshold?: number
 }
 
-/** Kubernetes' own defaults are three failures and one success; its agent takes 200 to 399 for a yes. */
+/** Kubernetes' defaults are three failures and one success. The kubelet accepts 200 to 399. */
 function kubeletRule({ httpGet, timeoutSeconds, failureThreshold, successThreshold }: KubernetesProbe): Rule {
   return {
     path: httpGet.path,
@@ -279,7 +279,7 @@ function kubernetesProbes(): Record<'readinessProbe' | 'livenessProbe', Kubernet
   return parse(readFileSync(manifest, 'utf8')).spec.template.spec.containers[0]
 }
 
-/** What a judge thinks after each of so many answers against it, when the last of them turns it over. */
+/** The states after each of so many answers against `state`, the last of which changes it. */
 function fallen(state: 'in' | 'out', answers: number): string[] {
   return [...Array(answers - 1).fill(state), state === 'in' ? 'out' : 'in']
 }
@@ -304,7 +304,7 @@ function portOf(origin: string): string {
   return new URL(origin).port
 }
 
-/** Stands for the service that has pg-health beside it; gives its port. */
+/** Starts a service that has pg-health beside it. Gives its port. */
 async function openUser(t: TestContext): Promise<number> {
   const service = createServer((_request, response) => response.end('the service'))
   t.after(() => service.close())
@@ -327,13 +327,13 @@ function readRow(line: string): string[] {
   return [...cells].map(([, quoted, plain = '']) => quoted?.replaceAll('""', '"') ?? plain)
 }
 
-/** Resolves when `condition` holds; nobody says when that is, so it is looked at again and again. */
+/** Resolves when `condition` is true. There is no event for that, so it polls. */
 async function until(condition: () => Promise<boolean>) {
   const patience = AbortSignal.timeout(60_000)
   while (!(await condition())) await pause(100, undefined, { signal: patience })
 }
 
-/** For an NGINX that may not write where Debian's does: an ordinary user's. */
+/** Temporary paths for an NGINX that an ordinary user runs. */
 function temporaryPaths(folder: string): string {
   const kinds = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
   return kinds.map(kind => `${kind}_temp_path ${join(folder, kind)};\n`).join('')

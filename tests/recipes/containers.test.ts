@@ -30,7 +30,7 @@ const containerfile = readFileSync(join(root, 'Containerfile'), 'utf8')
 const healthy = '{"status": "healthy","database": "connected"}'
 const stopping = '{"status": "unhealthy","error": "server is shutting down"}'
 const labels = { VERSION: '1.2.3-test', REVISION: 'a'.repeat(40), CREATED: '2026-11-22T00:00:00Z' }
-/** The first run fetches images, and npm's packages for ours. */
+/** The first run fetches images, and npm packages for our image. */
 const guard = { timeout: 600_000 }
 
 /** The value of a key of the quadlet unit, which has no key twice. */
@@ -186,7 +186,7 @@ test('our image finds a database that was recreated at another address', guard, 
   const removedAt = performance.now()
   const gone = await ask(`${origin}/health`)
   assert.deepEqual([gone.status, /unreachable|timed out/.test(gone.body)], [503, true], gone.body)
-  // Takes the address that has become free, so that the new database gets another.
+  // Takes the free address, so that the new database gets another one.
   const settler = await new runtime.GenericContainer(image)
     .withEntrypoint(['/nodejs/bin/node', '--eval', 'setInterval(() => {}, 1000)'])
     .withNetwork(network)
@@ -264,7 +264,7 @@ test(
     const later = createCleanup(t)
     const secrets = mkdtempSync(join(tmpdir(), 'pg-health-'))
     later(async () => rmSync(secrets, { recursive: true }))
-    // The password that the laboratory's stand-in for PostgreSQL's image has, which reads no file of it.
+    // The official image reads this file; a stand-in for it may have this password built in.
     writeFileSync(join(secrets, 'password'), 'postgres\n')
     chmodSync(join(secrets, 'password'), 0o644)
     const env = { ...process.env, PG_HEALTH_IMAGE: image, PG_HEALTH_PORT: '0', PG_HEALTH_SECRETS: secrets }
@@ -287,7 +287,7 @@ test(
   },
 )
 
-/** One client that asks on new connections until it is cut off: what it was told, in order, and when that was. */
+/** One client that asks on new connections until it is refused. Gives its different answers in order, and the time. */
 async function askUntilCut(url: string) {
   const told: string[] = []
   for (;;) {

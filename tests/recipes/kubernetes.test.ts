@@ -16,14 +16,14 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const folder = join(root, 'deploy/kubernetes')
 const names = readdirSync(folder)
 const config = readConfig({ PGHOST: 'x' }, () => '', 'x')
-/** After DRAIN_MS and this, milliseconds, lifecycle ends a stop by force. */
+/** The watchdog ends a shutdown this long after DRAIN_MS (milliseconds). */
 const overdueMs = Number(
   /overdueMs = ([\d_]+)/
     .exec(readFileSync(join(root, 'lib/system/shutdown.ts'), 'utf8'))?.[1]
     ?.replace('_', ''),
 )
 
-/** Where the schema has which kind. */
+/** The module of each kind in the schema's types. */
 const kinds: Record<string, string> = {
   'apps/v1 Deployment': 'apps/v1',
   'v1 Service': 'core/v1',
@@ -36,8 +36,8 @@ function read<T = { apiVersion: string; kind: string }>(name: string): T {
 }
 
 /**
- * What Kubernetes' schema has against these objects, as the compiler says it: the types are made from the OpenAPI
- * document, and an object literal may have no property that they have not.
+ * Checks objects against Kubernetes' schema with the compiler: the types are generated from the OpenAPI document, and an
+ * object literal may have no unknown property. Gives the compiler's output, empty when all is well.
  */
 async function faultsOf(objects: Readonly<Record<string, { apiVersion: string; kind: string }>>) {
   const scratch = mkdtempSync(join(tmpdir(), 'pg-health-'))
@@ -89,7 +89,7 @@ test('kustomization.yaml lists every object but the sidecar example, and one lab
   assert.deepEqual([...resources, 'kustomization.yaml', 'sidecar.yaml'].toSorted(), names.toSorted())
   const pairs = { 'app.kubernetes.io/name': 'pg-health' }
   const text = resources.map(name => JSON.stringify(read(name)))
-  // On each object and in its selector; the Deployment's also on its pods, and where they are spread.
+  // On each object and in its selector; for the Deployment also on its pods and in their spread constraint.
   assert.deepEqual(text.map(json => json.split(JSON.stringify(pairs)).length - 1).toSorted(), [2, 2, 4])
 })
 
@@ -151,7 +151,7 @@ for (const [name, pod] of pods) {
   })
 }
 
-/** How long a container may fail this probe before the kubelet acts, seconds. */
+/** How long a container may fail this probe before the kubelet acts (seconds). */
 function toleranceSecondsOf({ periodSeconds = 10, failureThreshold = 3 }: Probe = {}): number {
   return periodSeconds * failureThreshold
 }

@@ -53,7 +53,7 @@ test('a scrape during the first check is answered immediately, and has no pgheal
   proxy.stall()
   const server = await start()
   const waiting = Array.from({ length: 3 }, () => ask(`${server.origin}/health`))
-  // On a connection of its own, and answered although those before it wait: no need for a clock.
+  // On a new connection, and answered although earlier requests still wait.
   let shown = await scrape(server.origin)
   while (shown.get('pghealth_http_requests_in_flight') !== 4) shown = await scrape(server.origin)
   assert.equal(shown.has(up), false)
@@ -108,7 +108,7 @@ test('requests that time out during a check count as verdicts; only checks are m
   const answers: Promise<unknown>[] = []
   for (let client = 0; client < 6; client += 1) {
     answers.push(ask(`${server.origin}/health`))
-    // Their pace: each has a deadline of its own.
+    // At different times, so that each has its own deadline.
     await new Promise(resolve => setTimeout(resolve, 60))
   }
   await Promise.all(answers)
@@ -123,13 +123,13 @@ test('requests that time out during a check count as verdicts; only checks are m
 test('unknown paths and methods do not make the page longer', async t => {
   const server = await start(t)
   await server.event('healthy')
-  // The second shows the lag of the event loop, too.
+  // Only the second scrape shows the lag of the event loop.
   await scrape(server.origin)
   const before = await scrape(server.origin)
   const paths = ['constructor', '__proto__', 'health"} 1\\n', 'metrics/x', '%00', '?a=b', 'x{le="1"}']
   const targets = [...paths, ...Array.from({ length: 200 }, (_, index) => `${index}`)]
   for (const target of targets) await ask(`${server.origin}/`, { path: `/${target.replaceAll(' ', '%20')}` })
-  // CONNECT takes another way through Node.
+  // Node handles CONNECT separately.
   for (const method of METHODS.filter(name => name !== 'CONNECT')) {
     for (const path of ['/health', '/metrics', '/x']) await ask(server.origin, { path, method })
   }
@@ -141,7 +141,7 @@ test('unknown paths and methods do not make the page longer', async t => {
   assert.ok((now.get(answered('/metrics', 405)) ?? 0) > 10)
 })
 
-/** What no client library would send; resolves when the server has closed. */
+/** Sends bytes that no client library would send. Resolves when the server has closed the connection. */
 async function sendRaw({ port, hostname }: URL, text: string) {
   const socket = net.connect(Number(port), hostname, () => socket.end(text))
   socket.resume()
@@ -164,7 +164,7 @@ test('promtool accepts the page without a complaint', async t => {
 
 const deploy = fileURLToPath(new URL('../../deploy/', import.meta.url))
 
-/** Every name that an expression or a test looks for: with the suffixes of a histogram, as they are scraped. */
+/** Every metric name that a text mentions, with the suffixes of histograms. */
 function namesIn(text: string): string[] {
   return [...new Set(text.match(/\b(?:pghealth|process|nodejs)_\w+/g))]
 }
@@ -223,7 +223,7 @@ test('promtool: each alert fires when it should, and only then', t => {
   }
 })
 
-/** Prometheus with our own files, but for the address of its target and its pace; gone with the test. */
+/** Starts Prometheus with our files; only its target and its intervals differ. It ends with the test. */
 async function openPrometheus(t: TestContext, program: string, origin: string) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-prometheus-'))
   const config = readFileSync(`${deploy}prometheus/prometheus.yml`, 'utf8')
@@ -250,13 +250,13 @@ async function openPrometheus(t: TestContext, program: string, origin: string) {
     return JSON.parse(body).data
   }
 
-  /** The values that an expression has now. */
+  /** The current values of an expression. */
   async function query(expression: string): Promise<number[]> {
     const { result } = await get(`query?query=${encodeURIComponent(expression)}`)
     return result.map(({ value }: { value: [number, string] }) => Number(value[1]))
   }
 
-  /** Resolves when the expression has this one value, which is after the scrape that shows it. */
+  /** Resolves when the expression has this single value, after the scrape that shows it. */
   async function see(expression: string, value: number) {
     for (let time = 0; time < 300; time += 1) {
       const values = await query(expression)
@@ -268,7 +268,7 @@ async function openPrometheus(t: TestContext, program: string, origin: string) {
   return { get, query, see }
 }
 
-/** The expressions of the dashboard, by the titles of their panels, with its variables filled in. */
+/** The dashboard's expressions, with the titles of their panels, and with variables replaced. */
 function expressionsOf(file: string): [title: string, expression: string][] {
   const { panels } = JSON.parse(readFileSync(`${deploy}${file}`, 'utf8'))
   return panels.flatMap(({ title, targets = [] }: { title: string; targets?: { expr: string }[] }) =>
@@ -349,7 +349,7 @@ test('the dashboard has four rows, and lets you choose its data source and insta
     assert.deepEqual(datasource, { type: 'prometheus', uid: '${' + 'datasource}' }, title)
     for (const { expr, datasource: own } of targets) {
       assert.deepEqual(own, datasource, title)
-      // Not one selector without the instances that were chosen.
+      // Every selector has the chosen instances.
       const selectors = expr.match(/pghealth_\w+(\{[^}]*\})?/g)
       for (const selector of selectors)
         assert.ok(selector.includes('instance=~"$instance"'), `${title}: ${selector}`)

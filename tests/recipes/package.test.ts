@@ -24,11 +24,11 @@ import { ask } from '../support/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-/** As a user's shell: without what `npm test` sets for its children, but with where packages come from. */
+/** A user's environment: without what `npm test` sets for its children, except npm's registry and cache. */
 const env = Object.fromEntries(
   Object.entries({
     ...process.env,
-    // npm's own programs run on the Node.js that runs this test.
+    // npm uses the Node.js that runs this test.
     PATH: [dirname(process.execPath), process.env['PATH']].join(delimiter),
   }).filter(
     ([name]) => !/^(npm_(?!config_(registry|cache|userconfig)$)|PG|DATABASE_URL|HOST$|PORT$)/.test(name),
@@ -68,7 +68,7 @@ before(async () => {
   cpSync(join(root, 'package.json'), join(built, 'package.json'))
 
   mkdirSync(installed)
-  // Named, or npm would take a folder above that has a package.json.
+  // Without a prefix npm would take a folder above that has a package.json.
   const options = ['--prefix', installed, '--prefer-offline', '--no-audit', '--no-fund']
   await run(installed, 'npm', 'install', ...options, join(folder, packed.filename))
 })
@@ -120,7 +120,7 @@ async function serves(t: TestContext, cwd: string, program: string, ...args: str
   const server = startChild(program, args, {
     cwd,
     env: { ...env, DATABASE_URL: postgres.url, HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0' },
-    // A group of its own, as at a terminal, where Ctrl-C reaches npx and the server alike.
+    // A new process group, as at a terminal, where Ctrl-C reaches both npx and the server.
     detached: true,
   })
   t.after(() => signal('SIGKILL'))

@@ -16,7 +16,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const unit = join(root, 'deploy/systemd/pg-health.service')
 const unitText = readFileSync(unit, 'utf8')
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
-/** The README's commands: the first makes the program, the others install it. */
+/** The README's commands: the first builds the program, the others install it. */
 const [make = '', ...install] = (/\*\*systemd\*\*[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme)?.[1] ?? '').split(
   '\n',
 )
@@ -42,13 +42,13 @@ test('RestartPreventExitStatus has the exit codes of usage and configuration', (
 test("systemd-analyze rates the service's exposure at 1.5 of 10 at most", async t => {
   const analyze = findTool(t, 'systemd-analyze')
   if (!analyze) return
-  // Exits 1 above the threshold, which is in tenths.
+  // It exits 1 above the threshold, which is in tenths.
   const args = ['security', '--offline=true', '--no-pager', '--threshold=15', unit]
   const { stdout } = await promisify(execFile)(analyze, args)
   assert.match(stdout, /Overall exposure level for pg-health.service: [01][.]\d/)
 })
 
-/** A machine of its own, with the program built, and the README's commands done in a checkout. */
+/** Starts a container with systemd, and copies the built program and deploy/ to /checkout. */
 async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runtime) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   later(async () => rmSync(folder, { recursive: true }))
@@ -77,13 +77,13 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
     .start()
   later(() => client.container.getById(container.getId()).remove({ force: true, v: true }))
 
-  /** What a shell there prints, standard error included, and its exit code. */
+  /** Runs a script there. Gives its output, standard error included, and its exit code. */
   async function run(script: string) {
     const { output, exitCode } = await container.exec(['bash', '-c', script], { workingDir: '/checkout' })
     return { output: output.trim(), exitCode }
   }
 
-  /** What it prints when it succeeds. */
+  /** Runs a script there that must succeed. Gives its output. */
   async function sh(script: string) {
     const { output, exitCode } = await run(script)
     assert.equal(exitCode, 0, `${script}\n${output}`)
@@ -99,11 +99,11 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
     await sh(`for turn in {1..600}; do if ${script}; then exit; fi; sleep 0.1; done; exit 1`)
   }
 
-  /** Everything stopped and forgotten, and then only the lines of these drop-ins added to the units. */
+  /** Stops everything, deletes all drop-ins, and adds these to the units. */
   async function reset(dropIns: { service?: string; socket?: string } = {}) {
     await run('systemctl stop pg-health.socket pg-health.service; systemctl reset-failed')
     await sh('rm -rf /run/systemd/system/pg-health.*.d; journalctl --sync')
-    // Lines of before do not count: `journal` begins here.
+    // `journal` shows only lines after this.
     await sh('date +@%s.%6N >/run/mark')
     for (const [kind, lines = ''] of Object.entries(dropIns)) {
       const folder = `/run/systemd/system/pg-health.${kind}.d`
@@ -119,7 +119,7 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
 
 type Lab = Awaited<ReturnType<typeof startLab>>
 
-/** Asks every 20 ms, on a new connection each time, while systemctl restarts the service, and until it is healthy. */
+/** Asks every 20 ms on a new connection, while systemctl restarts the service and until it is healthy. */
 const prober = `
   import { spawn } from 'node:child_process'
   import http from 'node:http'
@@ -142,7 +142,7 @@ const prober = `
     console.log(JSON.stringify({ code, asked, runs: seen.filter((what, index) => what !== seen[index - 1]) }))
   })`
 
-/** The service's own lines since the last reset, of this priority or worse. */
+/** The service's log lines since the last reset, of this priority or worse. */
 const journal = (priority: string) =>
   `journalctl --sync; journalctl -q -o cat -p ${priority} -u pg-health _TRANSPORT=stdout \
   --since="$(cat /run/mark 2>/dev/null || echo @0)"`
@@ -284,7 +284,7 @@ async function badInput(test: (name: string, run: () => Promise<void>) => Promis
       await reset(dropIns)
       if (dropIns.socket) await sh('systemctl start pg-health.socket')
       assert.notEqual((await run('systemctl start pg-health.service')).exitCode, 0)
-      // Were it to be tried again, it would be "activating" now.
+      // If systemd were to restart it, it would be "activating" now.
       assert.deepEqual([await show('ActiveState'), await show('NRestarts')], ['failed', '0'])
       assert.equal(await show('ExecMainStatus'), status)
       assert.match(await sh(journal('err')), line)

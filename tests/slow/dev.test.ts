@@ -12,10 +12,10 @@ const dev = ['--import', 'tsx', 'dev.ts']
 const elsewhere = { PGHOST: 'db.example', PGSSLMODE: 'require', DATABASE_URL: 'x', DATABASE_URL_FILE: '/x' }
 const healthy = '{"status": "healthy","database": "connected"}'
 
-/** Only for a test that would never end otherwise. */
+/** For tests that might otherwise never end. */
 const guard = { timeout: 60_000 }
 
-/** Starts dev.ts, or what else `command` says, in a process group of its own, as a shell would. */
+/** Starts dev.ts, or what `command` says, in a new process group, as a shell would. */
 function start(t: TestContext, settings: Record<string, string> = {}, command = dev) {
   const env = { ...process.env, ...elsewhere, HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0', ...settings }
   const child = startChild(process.execPath, command, { cwd: root, env, detached: true })
@@ -29,7 +29,7 @@ function start(t: TestContext, settings: Record<string, string> = {}, command = 
 
 const listening = /http:\/\/[^"\s]+\/health/
 
-/** Neither the process nor the folder that `output` speaks of. */
+/** Neither the process nor the folder that `output` names is left. */
 function assertNothingIsLeft(output: string) {
   const [, pid, folder] = /PostgreSQL (\d+) is up in (\S+):/.exec(output) ?? assert.fail(output)
   assert.throws(() => process.kill(Number(pid), 0), { code: 'ESRCH' })

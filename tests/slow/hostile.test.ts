@@ -11,7 +11,7 @@ import { type Running, startServer } from '../support/server.ts'
 import { findTool } from '../support/tools.ts'
 
 const timeoutMs = 2_000
-/** The server has 64 descriptors for itself: so many clients remain. */
+/** The server keeps 64 descriptors for itself. The others are for clients. */
 const descriptors = 200
 const maxConnections = descriptors - 64
 
@@ -36,7 +36,7 @@ after(async () => {
 const connect = () => connectRaw(port)
 const honestly = () => askHonestly(server.origin, timeoutMs)
 
-// ---- Many of them ----
+// ---- Many connections ----
 
 test('silent connections, three times the limit: every new honest client is answered', async t => {
   const silent: Raw[] = []
@@ -188,7 +188,7 @@ test('ten thousand fuzzed inputs: only answers of ours come back, and honest req
   await Promise.all([lane(), lane(), lane(), lane()])
   assert.equal(next, 10_000)
 
-  /** Sends the bytes, closes this half, and gives what comes until the server has closed its own. */
+  /** Sends the bytes, closes this half, and gives what the server sends until it has closed. */
   async function sendToTheEnd(bytes: Buffer) {
     const { socket, closed, received } = await connect()
     socket.end(bytes)

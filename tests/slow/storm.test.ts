@@ -13,7 +13,7 @@ const timeoutMs = 2_000
 /** For a machine that has other work. */
 const slackMs = 1_000
 
-/** Node has raised its own limit to the hard one. */
+/** The limit of descriptors, which Node raises to the hard limit. */
 function descriptors(): number {
   if (process.platform !== 'linux') return 0
   return Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
@@ -45,7 +45,7 @@ test('5,000 clients through a freeze: 200 or 503, each in time, none lost', { sk
   }
 
   await answered(200, count)
-  // What so many answers take here, beside whatever else runs on this machine.
+  // How long so many answers take on this machine, with everything else that runs on it.
   const usualMs = Math.max(...all.map(({ tookMs }) => tookMs))
   database.freeze()
   await answered(503, count / 2)

@@ -32,7 +32,7 @@ export function statusesOf(text: string): number[] {
   return [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(match => Number(match[1]))
 }
 
-/** Asks as a load balancer does, on a new connection. Throws unless the answer is healthy and comes within `timeoutMs`. */
+/** Asks as a load balancer does, on a new connection. Throws unless a healthy answer comes within `timeoutMs`. */
 export async function askHonestly(origin: string, timeoutMs: number): Promise<void> {
   const { status, body, sentAt, answeredAt } = await ask(`${origin}/health`)
   assert.deepEqual([status, body], [200, '{"status": "healthy","database": "connected"}'])

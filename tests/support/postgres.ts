@@ -81,8 +81,8 @@ const throwawaySettings = {
 }
 
 /**
- * Makes a database cluster and starts it, in about 0.4 s; the first time in a checkout in about 1.3 s, as `initdb` has to
- * run. Throws `NoBinariesError`, or an error with the log.
+ * Makes a database cluster and starts it: 0.4 s, or 1.3 s the first time in a checkout, when `initdb` has to run.
+ * Throws `NoBinariesError`, or an error with the log.
  */
 export async function openPostgres(configuration: Configuration = {}): Promise<Postgres> {
   const native = findBinaries()
