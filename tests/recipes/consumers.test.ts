@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { parse } from 'yaml'
+import { settings } from '../../lib/config/config.ts'
 import {
   createJudge,
   faults,
@@ -217,7 +218,8 @@ describe('consumers', { concurrency: 4 }, () => {
   test("kubelet, with the manifest's numbers: out after failures, in on success; liveness ignores SQL", async t => {
     const probes = kubernetesProbes()
     const [ready, alive] = [kubeletRule(probes.readinessProbe), kubeletRule(probes.livenessProbe)]
-    const { postgres, server } = await openService(t)
+    assertFits(ready)
+    const { postgres, server } = await openService(t, hasty)
     const readiness = createJudge(ready, server.origin, 'out')
     const liveness = createJudge(alive, server.origin, 'in')
     assert.deepEqual(await readiness.states(ready.rise), fallen('out', ready.rise))
@@ -240,8 +242,9 @@ describe('consumers', { concurrency: 4 }, () => {
   })
 
   test("ALB, with the target group's numbers: out after failures, in after successes, in a row", async t => {
-    const { postgres, server } = await openService(t)
     const rule = targetGroupRule()
+    assertFits(rule)
+    const { postgres, server } = await openService(t, hasty)
     const target = createJudge(rule, server.origin, 'in')
     for (const { name, strike, mend, told } of faults) {
       await strike(postgres)
@@ -254,6 +257,15 @@ describe('consumers', { concurrency: 4 }, () => {
     }
   })
 })
+
+/** Leaves a busy machine more time until the prober's own timeout. `assertFits` checks the real numbers. */
+const hasty = { HEALTH_TIMEOUT_MS: '1000' }
+
+/** A prober that gives up before HEALTH_TIMEOUT_MS would never read the reason. */
+function assertFits({ timeoutMs }: Rule) {
+  const deadlineMs = Number(settings.find(({ name }) => name === 'HEALTH_TIMEOUT_MS')?.default)
+  assert.ok(timeoutMs >= deadlineMs + 500, `${timeoutMs} ms`)
+}
 
 interface KubernetesProbe {
   readonly httpGet: { readonly path: string }
