@@ -1,4 +1,4 @@
-// A network that loses every packet to and from one port of this machine, for as long as a test says.
+// Loses every packet to and from one port of this machine while a test wants it.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
@@ -16,7 +16,7 @@ export function findPacketLoss(t: TestContext) {
   return undefined
 }
 
-/** Resolves when packets get lost. A shell that ends with us takes the rules back, whatever our end is. */
+/** Resolves when packets get lost. A shell removes the rules when this process ends, for whatever reason. */
 async function lose(t: TestContext, iptables: string, port: number): Promise<{ stop(): Promise<void> }> {
   const script = `
     rules() { for way in sport dport; do "$1" -w "$2" INPUT -i lo -p tcp "--$way" "$3" -j DROP || exit 1; done; }
