@@ -13,6 +13,7 @@ const lib = new URL('../../lib/', import.meta.url)
 const rooms: Record<string, readonly string[]> = {
   health: [],
   postgres: ['health'],
+  pool: ['health', 'postgres'],
   config: ['postgres'],
   http: ['health'],
   monitor: ['health'],
@@ -23,8 +24,9 @@ const rooms: Record<string, readonly string[]> = {
 
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
-  health: ['deadline', 'phase', 'probe', 'reply', 'verdict'],
-  postgres: ['conninfo', 'database'],
+  health: ['deadline', 'phase', 'probe', 'reply', 'source', 'verdict'],
+  postgres: ['conninfo', 'database', 'reason'],
+  pool: ['foreign', 'pg'],
   config: ['command', 'config'],
   http: ['connections', 'route', 'server'],
   monitor: ['history', 'log', 'metrics', 'process', 'report', 'window'],
@@ -116,6 +118,18 @@ test('session alone knows the driver', () => {
     files.filter(file => importsOf(file).includes('postgres')),
     ['postgres/session.ts'],
   )
+})
+
+test('pool runs in every runtime: nothing that it reaches is a module of Node, a package or a global of Node', () => {
+  const reached = new Set(files.filter(file => roomOf(file) === 'pool'))
+  for (const file of reached) {
+    for (const name of importsOf(file)) {
+      assert.ok(sources.has(name), `${file} imports ${name}`)
+      reached.add(name)
+    }
+    assert.doesNotMatch(codeOf(sources.get(file) ?? ''), /(?<![\w.])(Buffer|__dirname|NodeJS)\b/, file)
+  }
+  assert.ok(reached.has('postgres/reason.ts'))
 })
 
 test('lib uses no global that is shared; only host.ts gets the process, from server.ts', () => {
