@@ -17,7 +17,7 @@ export interface PgPool {
   readonly totalCount: number
   readonly idleCount: number
   readonly waitingCount: number
-  readonly ending: boolean
+  readonly ending?: boolean
   readonly options: { max?: number | undefined; connectionTimeoutMillis?: number | undefined }
 }
 
@@ -41,13 +41,19 @@ const connectTimeoutMs = 5_000
  * Makes a check for a pool of node-postgres. It takes a connection like any query of the service, sends SELECT 1, looks at
  * the row, and releases the connection. When the signal aborts, it closes that connection, so the slot is free. It holds
  * at most two slots (one if the pool has only two), and at most one place in the queue of the pool.
+ *
+ * @throws TypeError if it is not a pool, for example a single client.
  */
 export function pgPool(pool: PgPool): HealthCheck {
+  if (typeof pool?.connect !== 'function' || typeof pool.totalCount !== 'number') {
+    throw new TypeError('pgPool() needs a Pool of node-postgres (the package pg)')
+  }
   const requests = new Set<Request>()
   const waiters = new Set<Waiter>()
   return Object.assign(select, { timedOut: waitedFor })
 
   async function select(signal: AbortSignal) {
+    signal.throwIfAborted()
     const client = await takeClient(signal)
     // Without a listener, a connection that breaks while it is taken ends the process.
     client.on('error', ignore)

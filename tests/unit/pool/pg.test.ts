@@ -169,17 +169,19 @@ test('pgPool() releases a connection unused when it arrives after the check has 
   )
 })
 
-test('pgPool() loses no connection when it arrives in the very turn in which the signal aborts', async () => {
-  for (const order of ['abort first', 'connection first']) {
+test('pgPool() loses no connection that arrives while the signal aborts, whichever comes first', async () => {
+  // The connection passes through several promises on its way to the check. The signal aborts after each of them.
+  for (let turns = -1; turns < 12; turns += 1) {
     const { run, request } = openFakePool()
     const check = run()
     const client = new FakeClient()
-    if (order === 'abort first') check.abort()
+    if (turns < 0) check.abort()
     request(0).give(client)
+    for (let turn = 0; turn < turns; turn += 1) await Promise.resolve()
     check.abort()
     await settle()
-    assert.ok(check.outcome instanceof Error || typeof check.outcome === 'string', order)
-    assert.equal(client.releases.length, 1, order)
+    assert.match(`${check.outcome}`, /timeout/, `${turns}`)
+    assert.equal(client.releases.length, 1, `${turns}`)
   }
 })
 
@@ -247,6 +249,17 @@ test('pgPool() queues in a full pool although a connection that opens gives no a
   Object.assign(pool, full)
   run()
   assert.equal(requests.length, 2)
+})
+
+test('pgPool() queues again when its place has left the queue, and the pool opens a connection for it', async () => {
+  const { pool, run, requests } = openFakePool({ ...full })
+  run().abort()
+  pool.waitingCount = 0
+  const check = run()
+  assert.equal(requests.length, 2)
+  check.abort()
+  await settle()
+  assert.equal(check.outcome, 'connect_timeout')
 })
 
 test('pgPool() fails with the error of its own attempt to connect', async () => {
@@ -329,4 +342,16 @@ test('pgPool() says connect_timeout when its own attempt fills the pool, and poo
   runFull()
   fullPool.waitingCount = 1
   assert.equal(fullCheck.timedOut?.(), 'pool_exhausted')
+})
+
+test('pgPool() throws when it is given something else than a pool', () => {
+  for (const thing of [undefined, null, {}, new FakeClient(), { connect() {} }]) {
+    assert.throws(() => pgPool(thing as unknown as PgPool), TypeError)
+  }
+})
+
+test('pgPool() asks the pool for nothing when the signal has been aborted before', async () => {
+  const { check, requests } = openFakePool()
+  await assert.rejects(async () => check(AbortSignal.abort(new GaveUp('timeout'))), GaveUp)
+  assert.equal(requests.length, 0)
 })
