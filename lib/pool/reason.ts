@@ -97,7 +97,9 @@ function reasonOfOne(error: object): Reason {
   if (typeof code === 'string' && tlsCodes.test(code)) return 'tls'
   const known = reasonOf(error)
   if (known !== 'unknown') return known
-  for (const text of [code, kind, name, message]) {
+  // Knex 3.3 puts the query in front: `SELECT 1 - Connection terminated unexpectedly`.
+  const end = typeof message === 'string' ? message.slice(message.lastIndexOf(' - ') + 3) : undefined
+  for (const text of [code, kind, name, message, end]) {
     const reason = reasons.get(text)
     if (reason) return reason
   }

@@ -1,76 +1,15 @@
 // The pool of a service under faults: the check answers in time, says why, and does not eat the pool.
 import assert from 'node:assert/strict'
 import { after, before, describe, type TestContext, test } from 'node:test'
-import pg from 'pg'
+import type pg from 'pg'
 import postgres from 'postgres'
-import { createProbe } from '../../lib/health/probe.ts'
-import type { Verdict } from '../../lib/health/verdict.ts'
-import { createForeignSource, type HealthCheck } from '../../lib/pool/foreign.ts'
 import { pgPool } from '../../lib/pool/pg.ts'
 import { administer } from '../support/administer.ts'
+import { fill, occupy, openHealth, openPool, slackMs } from '../support/pool.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy, type Proxy as TcpProxy } from '../support/proxy.ts'
 
-const timeoutMs = 500
-/** How much later than promised an answer may be on a busy machine, milliseconds. */
-const slackMs = 400
 const now = () => performance.now()
-
-/** A health check as a service has it, without HTTP. */
-function openHealth(check: HealthCheck, maxPending = 2) {
-  const source = createForeignSource({ check, maxPending, now })
-  const probe = createProbe({
-    runCheck: source.check,
-    timedOut: source.timedOut,
-    phase: () => 'serving',
-    now,
-    timeoutMs,
-  })
-  return { ask, askThrice, source }
-
-  /** Sends one request. Fails the test if the answer is late. */
-  async function ask(): Promise<Verdict['result']> {
-    const arrivedAt = now()
-    const verdict = await new Promise<Verdict>((resolve, reject) => probe.check(resolve, reject))
-    const lateMs = now() - arrivedAt - timeoutMs
-    assert.ok(lateMs < slackMs, `${lateMs} ms late`)
-    return verdict.result
-  }
-
-  async function askThrice() {
-    return [await ask(), await ask(), await ask()]
-  }
-}
-
-/** A pool of node-postgres, as a service has it, with its counts. */
-function openPool(t: TestContext, port: number, options: pg.PoolConfig = {}) {
-  const pool = new pg.Pool({
-    host: '127.0.0.1',
-    port,
-    user: 'postgres',
-    database: 'postgres',
-    max: 3,
-    ...options,
-  })
-  // Without this listener, a restart of PostgreSQL ends the process.
-  pool.on('error', () => {})
-  t.after(() => pool.ending || pool.end())
-  return Object.assign(pool, { taken: () => pool.totalCount - pool.idleCount })
-}
-
-/** Opens all connections of the pool, and leaves them idle. */
-async function fill(pool: pg.Pool) {
-  const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()))
-  for (const client of clients) client.release()
-}
-
-/** Queries of the service that occupy all connections of the pool until the test ends them. */
-async function occupy(pool: pg.Pool) {
-  const clients = await Promise.all(Array.from({ length: pool.options.max }, () => pool.connect()))
-  return () => {
-    for (const client of clients) client.release()
-  }
-}
 
 describe('a pool of node-postgres, with pgPool', () => {
   let server: Postgres
@@ -141,6 +80,8 @@ describe('a pool of node-postgres, with pgPool', () => {
     const { ask, askThrice } = openHealth(pgPool(pool))
     await fill(pool)
     await server.stop('immediate')
+    // The pool may not have noticed yet that its connections are closed.
+    assert.match(await ask(), /^(unreachable|connection_lost|shutting_down)$/)
     assert.deepEqual(await askThrice(), Array(3).fill('unreachable'))
     assert.equal(pool.totalCount, 0)
     await server.start()
@@ -219,6 +160,18 @@ describe('a pool of node-postgres, with pgPool', () => {
     proxy.reset()
     assert.equal(await answer, 'connection_lost')
     assert.equal(await ask(), 'healthy')
+  })
+
+  test('the service shuts down during a check: the slot is free immediately', async t => {
+    const { proxy, pool, ask, source } = await openBehindProxy(t)
+    await fill(pool)
+    proxy.stallOpen()
+    const answer = ask()
+    while (proxy.statements.length === 0) await new Promise(resolve => setImmediate(resolve))
+    source.stop()
+    assert.equal(await answer, 'stopping')
+    assert.deepEqual({ total: pool.totalCount, idle: pool.idleCount }, { total: 2, idle: 2 })
+    assert.equal(await ask(), 'stopping')
   })
 
   test('connections that have gone silent: each is dropped by one check, then a new one is healthy', async t => {
@@ -318,6 +271,8 @@ for (const [driver, open] of Object.entries(plain)) {
       const { ask, askThrice } = openHealth(check)
       await fill()
       await server.stop('immediate')
+      // The pool may not have noticed yet that its connections are closed.
+      assert.match(await ask(), /^(unreachable|connection_lost|shutting_down)$/)
       assert.deepEqual(await askThrice(), Array(3).fill('unreachable'))
       await server.start()
       assert.equal(await ask(), 'healthy')

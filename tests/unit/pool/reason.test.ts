@@ -64,6 +64,12 @@ test('foreignReasonOf() unwraps what ORMs wrap: cause, driverError, original, pa
   }
 })
 
+test('foreignReasonOf() knows the messages of node-postgres behind the query that Knex puts in front', () => {
+  assert.equal(foreignReasonOf(new Error('SELECT 1 - Connection terminated unexpectedly')), 'connection_lost')
+  assert.equal(foreignReasonOf(new Error('SELECT 1 - 2 - Query read timeout')), 'timeout')
+  assert.equal(foreignReasonOf(new Error('SELECT 1 - something else')), 'unknown')
+})
+
 test("foreignReasonOf() knows the kinds and the original codes of Prisma's adapter, and its own codes", () => {
   assert.equal(foreignReasonOf(wrapped('cause', { kind: 'DatabaseNotReachable', host: 'db' })), 'unreachable')
   assert.equal(foreignReasonOf(wrapped('cause', { kind: 'postgres', originalCode: '57P03' })), 'starting_up')
