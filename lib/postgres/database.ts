@@ -1,6 +1,7 @@
 // Runs a check: decides which session gets the query, when to open a new one, when to give up.
 import { codedError } from '../error.ts'
 import { withDeadline } from '../health/deadline.ts'
+import type { Source } from '../health/source.ts'
 import type { Verdict } from '../health/verdict.ts'
 import { type AttemptOptions, createAttempts } from './attempt.ts'
 import { Expired, reasonOf } from './reason.ts'
@@ -11,14 +12,8 @@ export interface DatabaseOptions extends AttemptOptions {
   readonly sessionMaxAgeMs: number
 }
 
-export interface Database {
-  /**
-   * Runs one check: SELECT 1 on the open session, or on a new one. Settles by `until` (milliseconds on the clock of
-   * `now`); never rejects. One call at a time.
-   */
-  check(until: number): Promise<Verdict>
-  /** The verdict for a request that reaches its deadline now, while its check is still running. */
-  timedOut(): Verdict
+/** A source that sends SELECT 1 on the open session, or on a new one. */
+export interface Database extends Source {
   /** How many sessions have been opened. Failed attempts do not count. */
   connectionsOpened(): number
   /** Drops the session and any attempt to open one; the next check opens another. */
