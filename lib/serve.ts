@@ -7,7 +7,8 @@ import { createProbe } from './health/probe.ts'
 import { repliesOf } from './health/reply.ts'
 import type { Verdict } from './health/verdict.ts'
 import { createConnections } from './http/connections.ts'
-import { type Pages, pathsOf } from './http/route.ts'
+import { createPages } from './http/pages.ts'
+import { pathsOf } from './http/route.ts'
 import { createHttp, type Http } from './http/server.ts'
 import { createHistory } from './monitor/history.ts'
 import { createLog, type Log } from './monitor/log.ts'
@@ -51,6 +52,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
     now,
     connections,
     onAnswer: monitors.onAnswer,
+    onRefused() {},
     onError: error => log('error', 'request_failed', 'a request failed inside', detailsOf(error)),
     onAcceptError: error => log('error', 'accept_failed', "can't accept a connection", detailsOf(error)),
   })
@@ -115,7 +117,7 @@ function createMonitors({ config, host, version, log, database, inFlight }: Moni
     connectionsOpened: database.connectionsOpened,
     more: createProcessSeries({ host: host.process, date, now, folder: '/proc/self' }),
   })
-  const pages: Pages = new Map(shown ? [...people, ['/metrics', metrics.render]] : [])
+  const pages = createPages(shown ? [...people, ['/metrics', metrics.render]] : [])
   return { observe, pages, onAnswer: metrics.onAnswer }
 
   function observe(verdict: Verdict) {

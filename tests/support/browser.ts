@@ -93,6 +93,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
     connections: createConnections(100),
     phase: () => 'serving',
     onAnswer: path => requests.push(path),
+    onRefused() {},
     onError: error => {
       throw error
     },

@@ -26,7 +26,7 @@ const doors: Record<string, readonly string[]> = {
   health: ['deadline', 'phase', 'probe', 'reply', 'verdict'],
   postgres: ['conninfo', 'database'],
   config: ['command', 'config'],
-  http: ['connections', 'route', 'server'],
+  http: ['connections', 'pages', 'route', 'server'],
   monitor: ['history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
   client: ['check', 'nagios'],
