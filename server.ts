@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Runs the command that the command line names; the only file that touches `process`.
 import { readFileSync } from 'node:fs'
-import { type Command, readCommand, usage } from './lib/config/command.ts'
+import { type Command, faultFormatOf, readCommand, usage } from './lib/config/command.ts'
 import { describeConfig, readClientConfig, readConfig, settingsHelp } from './lib/config/config.ts'
 import { reportFault } from './lib/fault.ts'
 import { openHost } from './lib/system/host.ts'
@@ -10,7 +10,7 @@ const host = openHost(process)
 try {
   await run(readCommand(host.args))
 } catch (error) {
-  process.exitCode = reportFault(error, host)
+  process.exitCode = reportFault(error, faultFormatOf(host.args), host)
 }
 
 async function run(command: Command) {
@@ -22,7 +22,7 @@ async function run(command: Command) {
     case 'check-config':
       return host.print(describeConfig(config()))
     case 'check': {
-      // Imported by its command only: `check` runs every few seconds in a container.
+      // Each command loads only its own code: a container runs `check` every few seconds.
       const { check } = await import('./lib/client/check.ts')
       process.exitCode = await check(command, readClientConfig(host.env), host)
       return

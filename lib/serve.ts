@@ -45,6 +45,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
     now,
   })
   const http = createHttp({
+    createServer: host.loadModule('node:http').createServer,
     check: probe.check,
     replies: repliesOf(config.unhealthyStatus),
     pages: monitors.pages,
@@ -136,7 +137,7 @@ function openLog({ logFormat, logLevel }: Config, host: Host): Log {
   const log = createLog({ format, level: logLevel, date, write: writeLog })
   if (!env['NOTIFY_SOCKET']) return log
   // Loaded only here: it costs every start 4 ms.
-  const { spawn } = host.process.getBuiltinModule('node:child_process')
+  const { spawn } = host.loadModule('node:child_process')
   const notify = createNotify({ env, spawn, log })
   return (...event) => {
     log(...event)

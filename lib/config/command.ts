@@ -58,6 +58,15 @@ export function readCommand(args: readonly string[]): Command {
   }
 }
 
+/** How faults are printed: for a person, or for Nagios. */
+export type FaultFormat = 'text' | 'nagios'
+
+/** Gives the format for faults. It also reads a command line that `readCommand` rejects, so it never throws. */
+export function faultFormatOf(args: readonly string[]): FaultFormat {
+  const { values } = parseArgs({ args: [...args], strict: false, options: { nagios: { type: 'boolean' } } })
+  return values['nagios'] === true ? 'nagios' : 'text'
+}
+
 const checkOptions = ['timeout', 'wait', 'nagios', 'quiet'] as const
 
 function parse(args: readonly string[]) {

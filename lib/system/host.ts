@@ -6,6 +6,8 @@ import { isJournal } from './systemd.ts'
 
 export interface Host {
   readonly process: NodeJS.Process
+  /** Loads a module of Node.js when it is needed: that costs time, memory, or both. */
+  readonly loadModule: NodeJS.Process['getBuiltinModule']
   readonly args: readonly string[]
   /** The environment as it was at the start. */
   readonly env: NodeJS.ProcessEnv
@@ -48,6 +50,7 @@ export function openHost(process: NodeJS.Process): Host {
   const errorPrefix = isJournal(env, fstatSync(2)) ? '<3>' : ''
   return {
     process,
+    loadModule: process.getBuiltinModule,
     args: process.argv.slice(2),
     env,
     now: () => performance.now(),

@@ -86,7 +86,7 @@ test(
     const files = output.trim().split(',')
     const surplus = files.filter(
       file =>
-        !/^(LICENSE|package\.json|(dist(\/server\.js)?))$/.test(file) &&
+        !/^(LICENSE|package\.json|(dist(\/[\w-]+\.js)?))$/.test(file) &&
         !/^node_modules(\/postgres(\/package\.json)?)?$/.test(file),
     )
     assert.deepEqual(surplus, [])

@@ -1,6 +1,6 @@
 // Chromium for tests of the page, and a page whose clock and checks the test decides about.
-
 import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
@@ -83,6 +83,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
   const requests: string[] = []
   let verdict: Verdict = { by: 'check', result: 'healthy', queryMs: 0.9 }
   const http = createHttp({
+    createServer,
     check: answer => {
       history.observe(verdict)
       answer(verdict, 0)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import type { Server } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import net from 'node:net'
 import type { TestContext } from 'node:test'
 import { createLife } from '../../lib/health/phase.ts'
@@ -39,6 +39,7 @@ export interface Answer {
 /** What `createHttp` gets, where a test says nothing else. */
 export function optionsOf(check: Check): HttpOptions {
   return {
+    createServer,
     check: callsBack(check),
     replies: repliesOf(503),
     pages: new Map(),

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readCommand, usage } from '../../../lib/config/command.ts'
+import { faultFormatOf, readCommand, usage } from '../../../lib/config/command.ts'
 import { UsageError } from '../../../lib/error.ts'
 
 const check = { name: 'check', url: undefined, timeoutMs: undefined, waitMs: undefined, output: 'line' }
@@ -111,6 +111,16 @@ test('readCommand() gives each fault in one line', () => {
       error => error instanceof UsageError && /^[^\n]+$/.test(error.message),
     )
   }
+})
+
+test('faultFormatOf() is nagios when --nagios is an option, even beside faults', () => {
+  const formats: [string, string][] = [
+    ['check', 'text'],
+    ['check --nagios', 'nagios'],
+    ['check --nagios --timeout x --unknown', 'nagios'],
+    ['check -- --nagios', 'text'],
+  ]
+  for (const [line, format] of formats) assert.equal(faultFormatOf(wordsOf(line)), format, line)
 })
 
 test('usage names every option and every exit code', () => {
