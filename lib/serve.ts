@@ -19,6 +19,7 @@ import { pagesOf } from './page/page.ts'
 import { createDatabase, type Database } from './postgres/database.ts'
 import type { Host } from './system/host.ts'
 import { createShutdown } from './system/shutdown.ts'
+import { handleSignals } from './system/signal.ts'
 import { createNotify, readSocket } from './system/systemd.ts'
 
 /** Serves until the process is told to stop. Resolves when the port is open, or with the process on its way to exit. */
@@ -70,12 +71,12 @@ export async function serve(config: Config, host: Host, version: string): Promis
       closeDatabase: database.close,
     },
     drainMs: config.drainMs,
+    startedBy: host.startedBy,
     now,
     exit: host.process.exit,
     log,
   })
-  host.process.on('SIGTERM', shutdown)
-  host.process.on('SIGINT', shutdown)
+  handleSignals({ signals: host.process, stop: shutdown, exit: host.process.exit, log })
   handleErrors(host, database, log)
 
   log('info', 'start', `pg-health ${version}, database ${config.database}`, {

@@ -1,6 +1,7 @@
-// What the process is given by its surroundings: arguments, environment, output, clocks, limits.
+// Gives access to the machine and the process: arguments, environment, output, clocks, limits.
 import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { isatty } from 'node:tty'
 import { codedError } from '../error.ts'
 import { isJournal } from './systemd.ts'
 
@@ -16,11 +17,13 @@ export interface Host {
   /** Wall clock. */
   readonly date: () => Date
   readonly output: 'journal' | 'terminal' | 'other'
+  /** `person` if one of the standard streams is a terminal; what starts services gives them none. */
+  readonly startedBy: 'person' | 'supervisor'
   /** Width of the terminal; undefined if there is none. */
   readonly columns: number | undefined
   /** Writes to standard output. */
   print(text: string): void
-  /** Writes a line to standard output, or returns false if the reader has stalled: lines would fill the memory. */
+  /** Writes a line to standard output. Returns false if its reader has stalled: more lines would fill the memory. */
   writeLog(line: string): boolean
   /** Writes a line to standard error. */
   printError(line: string): void
@@ -35,7 +38,7 @@ export interface Host {
 /** More than this in the buffer of standard output means that its reader has stalled, bytes. */
 const maxBufferedBytes = 64 * 1024
 
-/** Takes the process over: from now on its environment holds no variable that the driver or a child would misread. */
+/** Opens the host. Removes the variables from the environment that the driver or a child process would misread. */
 export function openHost(process: NodeJS.Process): Host {
   const env = { ...process.env }
   // The driver reads PG… variables even for options that it was given (PGTARGETSESSIONATTRS). systemd's variables are
@@ -56,6 +59,7 @@ export function openHost(process: NodeJS.Process): Host {
     now: () => performance.now(),
     date: () => new Date(),
     output: isJournal(env, fstatSync(1)) ? 'journal' : process.stdout.isTTY ? 'terminal' : 'other',
+    startedBy: [0, 1, 2].some(isatty) ? 'person' : 'supervisor',
     // A terminal that does not know its width says 0.
     columns: process.stdout.isTTY ? process.stdout.columns || 80 : undefined,
     print: text => void process.stdout.write(text),

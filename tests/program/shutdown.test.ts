@@ -82,11 +82,6 @@ test('requests that wait for a check when the signal comes are answered at once,
   postgres.thaw()
 })
 
-test('SIGINT skips the drain', async t => {
-  const server = await start(t, { DRAIN_MS: '60000' })
-  assert.equal(await server.stop('SIGINT'), 0)
-})
-
 test('a second signal exits at once, with 128 and its number', async t => {
   const server = await start(t, { DRAIN_MS: '60000' })
   server.child.kill('SIGTERM')

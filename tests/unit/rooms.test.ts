@@ -30,7 +30,7 @@ const doors: Record<string, readonly string[]> = {
   monitor: ['history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
   client: ['check', 'nagios'],
-  system: ['host', 'shutdown', 'systemd'],
+  system: ['host', 'shutdown', 'signal', 'systemd'],
 }
 
 /** `lib/http/route.ts` → `http/route.ts`. */
