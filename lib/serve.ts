@@ -175,12 +175,16 @@ async function listen(
     log('info', 'listening', `listening on ${url ?? `a Unix socket, ${place}`}`, { url, ...socket })
   } catch (error) {
     const code = codeOf(error)
-    // A port may become free; the socket of a unit stays as it is.
-    const hint = socket ? ' (a unit needs ListenStream= and Accept=no)' : ''
-    log('error', 'listen_failed', `can't listen on ${place}: ${code}${hint}`, {
-      code,
-      ...(socket ?? { port }),
-    })
+    const why = socket
+      ? `can't listen on ${place}: ${code} (a unit needs ListenStream= and Accept=no)`
+      : hostCodes.has(code ?? '')
+        ? `can't listen: HOST must be an address of this machine, or a name for one (${code})`
+        : `can't listen on ${place}: ${code}`
+    log('error', 'listen_failed', why, { code, ...(socket ?? { port }) })
+    // A port may become free. The socket of a unit stays as it is.
     host.process.exit(socket ? exitCodes.config : exitCodes.failure)
   }
 }
+
+/** The codes of a HOST that does not resolve, or is not an address of this machine. conda and tcsh set HOST, too. */
+const hostCodes = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL', 'ENODEV'])
