@@ -97,7 +97,7 @@ const shapes: Record<string, [bytes: string, statuses: number[]]> = {
   'nothing but NULs': ['\0'.repeat(4_096), [400]],
   'a target of 40 kB': [`GET /${'a'.repeat(40_000)} HTTP/1.1\r\n${host}\r\n`, [431]],
   'a header of 40 kB': [`GET /health HTTP/1.1\r\n${host}X: ${'a'.repeat(40_000)}\r\n\r\n`, [431]],
-  'ten thousand headers': [`GET /health HTTP/1.1\r\n${host}${'X: a\r\n'.repeat(10_000)}\r\n`, [431]],
+  'twenty thousand headers': [`GET /health HTTP/1.1\r\n${host}${'X: a\r\n'.repeat(20_000)}\r\n`, [431]],
   CONNECT: [`CONNECT h:443 HTTP/1.1\r\n${host}\r\n${honest}`, []],
   'Upgrade to a websocket': [
     `GET /health HTTP/1.1\r\n${host}Connection: upgrade, close\r\nUpgrade: websocket\r\n\r\n`,
