@@ -9,6 +9,7 @@ import type { Connections } from './connections.ts'
 import { refusalOf } from './refusal.ts'
 import { closesConnection, type Exchange, send, timingOf } from './response.ts'
 import { type Pages, routeOf } from './route.ts'
+import { createTurns } from './turns.ts'
 
 export interface HttpOptions {
   /** That of node:http. An `import` of it would also load the WebSocket client: 20 ms and 3 MB (Node 24). */
@@ -53,11 +54,15 @@ const hardening = {
   requireHostHeader: false,
 } as const
 
+/** About 2 ms of work (Node 20). More per turn would delay new connections. */
+const responsesPerTurn = 64
+
 /** Creates the server. It does not listen yet. */
 export function createHttp(options: HttpOptions): Http {
   const { check, phase, replies, pages, now, connections, onAnswer, onRefused, onError } = options
   /** The checks of many requests end with one verdict: its part of server-timing is written once. */
   let shared: { readonly verdict?: Verdict; readonly timing: string } = { timing: '' }
+  const runInTurn = createTurns(responsesPerTurn)
   const server = options.createServer(hardening, (request, response) => {
     const arrivedAt = now()
     if (!connections.admitRequest(request.socket, response)) return void request.socket.destroy()
@@ -107,8 +112,18 @@ export function createHttp(options: HttpOptions): Http {
     )
   }
 
-  /** Sends the response. `timing` is the part of server-timing that comes before the total. */
+  /** Sends the response, in a later turn if this one is full. `timing` is the part of server-timing before the total. */
   function finish(exchange: Exchange, reply: Reply, timing = '') {
+    runInTurn(() => {
+      try {
+        respond(exchange, reply, timing)
+      } catch (error) {
+        fail(exchange, error)
+      }
+    })
+  }
+
+  function respond(exchange: Exchange, reply: Reply, timing: string) {
     const totalMs = now() - exchange.arrivedAt
     // Decided here and nowhere else: the shutdown may have started while the check ran.
     if (phase() !== 'serving' || closesConnection(exchange.request, reply)) {
