@@ -35,7 +35,7 @@ export interface Host {
   maxConnections(): number
 }
 
-/** More than this in the buffer of standard output means that its reader has stalled, bytes. */
+/** If more bytes than this wait in the buffer of standard output, its reader has stalled. */
 const maxBufferedBytes = 64 * 1024
 
 /** Opens the host. Removes the variables from the environment that the driver or a child process would misread. */
@@ -76,7 +76,7 @@ export function openHost(process: NodeJS.Process): Host {
   }
 }
 
-/** Refuses a FIFO or a device: it could block the program, or never end. */
+/** Throws for a FIFO or a device, because reading it could block or never end. */
 function readTextFile(path: string): string {
   if (!statSync(path).isFile()) throw codedError('NOT_A_FILE')
   return readFileSync(path, 'utf8')
@@ -90,7 +90,7 @@ function readUserName(): string | undefined {
   }
 }
 
-/** Node raises its limit of descriptors to the hard limit at start. 8,000 is below what systems give by default. */
+/** Node raises its limit of descriptors to the hard limit at start. Systems allow more than 8,000 by default. */
 function readMaxConnections(): number {
   try {
     const limit = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]

@@ -1,4 +1,4 @@
-// The end of the program's life: real processes, real signals.
+// Shutdown of the program under load and with a broken database: real processes, real signals.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import net from 'node:net'
@@ -21,7 +21,7 @@ async function start(t: TestContext, settings: Record<string, string> = {}): Pro
   return server
 }
 
-/** One client that asks again and again on new connections until it is refused; gives all it was told, in order. */
+/** Asks on new connections until one is refused. Gives the responses in order. */
 async function askUntilRefused(server: Running): Promise<string[]> {
   const told: string[] = []
   for (;;) {
@@ -39,7 +39,7 @@ function runs(list: readonly string[]): string[] {
   return list.filter((item, index) => item !== list[index - 1])
 }
 
-test('SIGTERM under load: 503 at once, everyone answered while it drains, then refused, exit 0, and PostgreSQL sees a clean end', async t => {
+test('SIGTERM under load: 503 while draining, then refused, exit 0; PostgreSQL sees a clean disconnect', async t => {
   const server = await start(t, { DRAIN_MS: '700' })
   const from = postgres.log().length
   const clients = Array.from({ length: 20 }, () => askUntilRefused(server))
@@ -66,7 +66,7 @@ test('SIGTERM under load: 503 at once, everyone answered while it drains, then r
   )
 })
 
-test('requests that wait for a check when the signal comes are answered at once, with no query', async t => {
+test('requests that wait for a check at the signal are answered immediately, without a query', async t => {
   const server = await start(t, { DRAIN_MS: '60000', HEALTH_TIMEOUT_MS: '60000' })
   t.after(() => postgres.thaw())
   postgres.freeze()
@@ -82,14 +82,14 @@ test('requests that wait for a check when the signal comes are answered at once,
   postgres.thaw()
 })
 
-test('a second signal exits at once, with 128 and its number', async t => {
+test('a second signal exits immediately, with 128 and its number', async t => {
   const server = await start(t, { DRAIN_MS: '60000' })
   server.child.kill('SIGTERM')
   await server.event('stopping')
   assert.equal(await server.stop('SIGTERM'), 143)
 })
 
-test('a half-sent request, a silent client and an idle one do not hold the process', async t => {
+test('a half-sent request, a silent client and an idle one do not delay the exit', async t => {
   const server = await start(t)
   const port = Number(new URL(server.origin).port)
   const sockets = ['GET /health HT', '', 'GET /livez HTTP/1.1\r\nhost: x\r\n\r\n'].map(text => {
@@ -102,7 +102,7 @@ test('a half-sent request, a silent client and an idle one do not hold the proce
   assert.equal(await server.stop('SIGTERM'), 0)
 })
 
-test('a frozen database does not hold the process, and what the stop cuts short is not its fault', async t => {
+test('a frozen database does not delay the exit, and checks cut short are not logged as its failures', async t => {
   const server = await start(t, { HEALTH_TIMEOUT_MS: '60000' })
   t.after(() => postgres.thaw())
   postgres.freeze()
@@ -115,14 +115,14 @@ test('a frozen database does not hold the process, and what the stop cuts short 
   assert.deepEqual(events.slice(events.indexOf('stopping')), ['stopping', 'stopped'])
 })
 
-test('a stop while the database is down is a clean one', async t => {
+test('a stop while the database is down exits 0', async t => {
   const server = await startServer({ DATABASE_URL: 'postgres://x@127.0.0.1:1/x' })
   t.after(() => server.stop('SIGKILL'))
   await server.event('unhealthy')
   assert.equal(await server.stop('SIGTERM'), 0)
 })
 
-test('a port that is taken: one line that names it, exit 1', async t => {
+test('a port that is taken: one log line that names it, exit 1', async t => {
   const server = await start(t)
   const { port } = new URL(server.origin)
   await assert.rejects(startServer({ DATABASE_URL: postgres.url, PORT: port }), ({ message }: Error) => {
