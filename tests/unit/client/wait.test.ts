@@ -120,7 +120,7 @@ test('createProgress() writes one line per change if there is no terminal', () =
   assert.equal(text, `${starting.line}\n${healthy.line}\n`)
 })
 
-test('createProgress() overwrites one line on a terminal, with seconds, cut to its width, and keeps the last', () => {
+test('createProgress() overwrites one line on a terminal, cut to its width, and keeps the last', () => {
   let text = ''
   let time = 0
   const progress = createProgress(
