@@ -36,9 +36,12 @@ async function startOnTerminal(t: TestContext): Promise<OnTerminal | undefined> 
   return { server, pid, press: key => void server.child.stdin?.write(key) }
 }
 
-/** The exit code, how long the drain was (milliseconds), and the events from the signal on. */
-async function endOf({ child, events }: Running) {
-  if (child.exitCode === null) await once(child, 'exit')
+/** Sends a signal. Gives the exit code, the length of the drain (milliseconds), and the events from the signal on. */
+async function endOf({ child, events }: Running, send: () => void) {
+  // Not 'exit', which may come before the last output.
+  const closed = once(child, 'close')
+  send()
+  await closed
   const names = events().map(({ event }) => event)
   const from = names.findIndex(name => name === 'stopping' || name === 'killed')
   return { code: child.exitCode, drainMs: events()[from]?.['drainMs'], events: names.slice(from) }
@@ -55,8 +58,7 @@ describe('the program', { concurrency: 3 }, () => {
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     test(`${signal} without a terminal: drains, exit 0`, async t => {
       const server = await start(t)
-      server.child.kill(signal)
-      assert.deepEqual(await endOf(server), stopped(300))
+      assert.deepEqual(await endOf(server, () => server.child.kill(signal)), stopped(300))
     })
   }
 
@@ -65,8 +67,7 @@ describe('the program', { concurrency: 3 }, () => {
   for (const signal of [...deadly, ...(process.platform === 'linux' ? linux : [])]) {
     test(`${signal}: a log line, exit ${128 + constants.signals[signal]}`, async t => {
       const server = await start(t)
-      server.child.kill(signal)
-      assert.deepEqual(await endOf(server), killed(signal))
+      assert.deepEqual(await endOf(server, () => server.child.kill(signal)), killed(signal))
     })
   }
 
@@ -99,9 +100,11 @@ describe('the program', { concurrency: 3 }, () => {
       const running = await startOnTerminal(t)
       if (running === undefined) return
       const { server, pid, press } = running
-      if (signal === 'SIGTERM' || signal === 'SIGHUP') process.kill(pid, signal)
-      else press(signal)
-      assert.deepEqual(await endOf(server), end)
+      const send = () => {
+        if (signal === 'SIGTERM' || signal === 'SIGHUP') process.kill(pid, signal)
+        else press(signal)
+      }
+      assert.deepEqual(await endOf(server, send), end)
     })
   }
 })
