@@ -28,8 +28,10 @@ interface OnTerminal {
 async function startOnTerminal(t: TestContext): Promise<OnTerminal | undefined> {
   const script = findTool(t, 'script')
   if (script === undefined) return undefined
-  const through = ['sh', '-c', `exec "$0" -qefc "exec $*" /dev/null`, script]
+  // Without -echo the terminal would write ^C in front of a log line.
+  const through = ['sh', '-c', `exec "$0" -qefc "stty -echo; exec $*" /dev/null`, script]
   const server = await startServer({ ...settings, LOG_FORMAT: 'json' }, undefined, { through })
+  await server.event('unhealthy')
   const { pid: terminal } = server.child
   const pid = Number(readFileSync(`/proc/${terminal}/task/${terminal}/children`, 'utf8'))
   t.after(() => server.child.kill('SIGKILL'))
