@@ -1,12 +1,12 @@
-// Says what a request asks for, from its method and its target.
+// Finds the route of a request from its method and its target.
 import type { Reply } from '../health/reply.ts'
 
-/** What people and their tools look at, by path; each is made when it is asked for, of nothing in the request. */
+/** Pages for people and their tools, by path. Each is rendered on request, and from nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>
 
 /** What a request asks for. */
 export type Route = {
-  /** What it is counted under: one of a closed list, never what the client wrote. */
+  /** The name under which the request is counted: one of `pathsOf`, never what the client wrote. */
   readonly path: string
 } & (
   | { readonly kind: 'health' | 'alive' | 'not_found' }
@@ -14,17 +14,16 @@ export type Route = {
   | { readonly kind: 'method_not_allowed'; readonly allow: string }
 )
 
-/** What the contract's paths take; OPTIONS gets the true status, as HAProxy's `option httpchk` asks with it … */
+/** The methods of /health, /readyz and /livez. OPTIONS gets the true status: HAProxy's `option httpchk` sends it. */
 export const allowed = 'GET, HEAD, OPTIONS'
-/** … and so a page takes none: HAProxy asks for / unless told otherwise, and a page is there whatever the database. */
+/** No OPTIONS: HAProxy sends it to / by default, and a page is there even when the database is down. */
 const allowedOnPages = 'GET, HEAD'
 
 /**
- * Routes a request. The target is compared as it came: nothing is decoded, so nothing can be decoded wrongly
- * (`new URL` takes `//x/health` for a host, and throws on `//`).
+ * Routes a request. The target is compared as it is, without decoding, so nothing can be decoded wrongly: `new URL`
+ * takes `//x/health` for a host, and throws on `//`.
  *
- * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form of proxies.
- * @param pages the paths that there are besides those of the contract.
+ * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form that proxies use.
  */
 export function routeOf(method: string, target: string, pages: Pages): Route {
   const query = target.indexOf('?')
@@ -45,10 +44,12 @@ const contract: ReadonlyMap<string, Route> = new Map([
   ['/health', { kind: 'health', path: '/health' }],
   ['/health/', { kind: 'health', path: '/health' }],
   ['/readyz', { kind: 'health', path: '/readyz' }],
+  ['/readyz/', { kind: 'health', path: '/readyz' }],
   ['/livez', { kind: 'alive', path: '/livez' }],
+  ['/livez/', { kind: 'alive', path: '/livez' }],
 ])
 
-/** Every path that a request can be counted under, given the paths of the pages. */
+/** All names under which requests are counted, given the paths of the pages. */
 export function pathsOf(pages: Iterable<string>): string[] {
   const paths = [...contract.values()].map(route => route.path)
   return [...new Set([...paths, ...pages, 'other'])]
