@@ -9,6 +9,7 @@
 import type { Result } from '../error.ts'
 import type { Form } from './pair.ts'
 import { readPairs } from './pairs.ts'
+import { findParameter } from './parameters.ts'
 import { readUrl } from './url.ts'
 
 /** Reads a text in any of the forms. A fault is the rest of a sentence that begins with the name of the setting. */
@@ -17,13 +18,17 @@ export function readForm(text: string): Result<Form> {
   const fault = faultOfKind(bare)
   if (fault !== undefined) return { faults: [fault] }
   const [start, java, driver] = scheme.exec(bare) ?? []
-  if (start === undefined) return readPairs(bare)
+  if (start === undefined) {
+    // PHP and Perl replace each ; by a space, and give the rest to libpq.
+    const [prefix] = /^(?:pgsql|dbi:pg):/i.exec(bare) ?? []
+    return readPairs(prefix ? bare.slice(prefix.length).replaceAll(';', ' ') : bare)
+  }
   const dialect = java ? 'jdbc' : driver ? 'sqlalchemy' : 'libpq'
-  return readUrl(bare.slice(start.length), dialect)
+  return readUrl(bare.slice(start.length), dialect, /^jdbc:/i.test(start) ? 'none' : 'allowed')
 }
 
 const scheme =
-  /^(?:db\+)?(jdbc:|r2dbc:(?:pool:)?)?(?:postgres(?:ql)?|postgis|psql|pgsql|pdo[-_]pgsql|ecto|cockroach(?:db)?|crdb-postgres|pgx[45]?|timescale(?:db|gis)?)(\+[\w.-]+)?:\/\//i
+  /^(?:db\+|vertx-reactive:)?(jdbc:(?:(?:aws-wrapper|p6spy|otel|log4jdbc):)?|r2dbc:(?:pool:)?)?(?:postgres(?:ql)?|postgis|psql|pgsql|pdo[-_]pgsql|ecto|cockroach(?:db)?|crdb-postgres|pgx[45]?|timescale(?:db|gis)?|yugabytedb)(\+[\w.-]+)?:\/\//i
 
 const otherKinds =
   /^(?:jdbc:|r2dbc:)?(mysql2?|mariadb|sqlite3?|mongodb|redis|rediss|mssql|sqlserver|oracle|clickhouse|libsql|file|https?|redshift|duckdb|h2|amqp)(?:\+[\w.]+)*:/i
@@ -32,8 +37,13 @@ const otherKinds =
 function unwrap(text: string): string {
   const bare = text
     .trim()
-    .replace(/^psql\s+(?=["']?[a-z]+:\/\/)/, '')
-    .replace(/^(?:export\s+)?(?:DATABASE_URL\s*=|[A-Z_][A-Z0-9_]*\s*=(?=\s*["']?[a-z][\w+.-]*:))\s*/, '')
+    .replace(/^psql\s+(?=["']?[a-z]+(?::\/\/|=))/, '')
+    .replace(/^(?:export\s+)?DATABASE_URL\s*=\s*/, '')
+    .replace(/^(?:export\s+)?[A-Z_][A-Z0-9_]*\s*=\s*(?=["'`]?[a-z][\w+.-]*:)/, '')
+    // The name of a variable before pairs, which begin with the name of a parameter.
+    .replace(/^(?:export\s+)?([A-Z_][A-Z0-9_]*)\s*=\s*(?=["'`]?([a-z]\w*)\s*=)/i, (all, variable, next) => {
+      return findParameter(variable) || !findParameter(next) ? all : ''
+    })
     .replace(/^(["'`])(.*)\1;?$/s, '$2')
   return bare === text ? text : unwrap(bare)
 }

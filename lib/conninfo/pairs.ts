@@ -15,25 +15,37 @@ export function readPairs(text: string): Result<Form> {
   const separates = [...text.matchAll(/;\s*([\w ]+?)\s*=/g)].some(isKnown)
   const isDotnet = separates || (text.includes(';') && (keywords?.length ?? 1) === 1)
   if (!isDotnet) return keywords ? formOf('libpq', keywords) : { faults: [noForm] }
-  const pairs = scan(text, dotnetPair)?.map(([name = '', double, single, plain = '']) => {
+  const found = scan(text, dotnetPair)
+  if (!found) return { faults: [noForm] }
+  if (found.some(([, , , plain = '']) => holdsKeyword(plain))) return { faults: [twoForms] }
+  const pairs = found.map(([name = '', double, single, plain = '']) => {
     return { name, value: double?.replaceAll('""', '"') ?? single?.replaceAll("''", "'") ?? plain }
   })
-  return pairs ? formOf('dotnet', pairs) : { faults: [noForm] }
+  return formOf('dotnet', pairs)
 }
+
+/** `user=app password=secret` as one value: the ; that made this .NET's form may be a part of libpq's password. */
+function holdsKeyword(value: string): boolean {
+  return [...value.matchAll(/\s([^\s=]+)\s*=/g)].some(([, name = '']) => findParameter(name)?.use === 'place')
+}
+
+const twoForms =
+  'can be read in two ways: separate all pairs by spaces or all by ;, and quote a value that holds one of them'
 
 const noForm =
   'must begin with postgres:// or postgresql://, or be pairs such as host=db dbname=app (a value with spaces in quotes)'
 
 function formOf(dialect: Dialect, written: readonly { name: string; value: string }[]): Result<Form> {
   // A password in the wrong variable may end with =, and its name would be a piece of it.
-  if (!written.some(({ name }) => findParameter(name)?.use === 'place')) return { faults: [noForm] }
+  const isPlaced = written.some(({ name }) => findParameter(name)?.use === 'place')
+  if (!isPlaced || !written.every(({ name }) => isName(name))) return { faults: [noForm] }
   const faults: string[] = []
   // What follows the password may be the rest of it: one with a space that is not quoted.
   const password = written.findIndex(({ name }) => findParameter(name)?.name === 'password')
   const pairs = written.map((pair, index) => {
     const known = findParameter(pair.name)?.name
     if (isPlaceholder(known, pair.value)) faults.push(placeholderFault(known))
-    return { ...pair, isSafe: isName(pair.name) && (password < 0 || index <= password) }
+    return { ...pair, isSafe: password < 0 || index <= password }
   })
   return { value: { dialect, pairs, faults } }
 }

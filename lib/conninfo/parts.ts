@@ -1,5 +1,5 @@
 // Sorts what was written: parameters that are honoured, those that are left out, and those that are refused.
-import type { Dialect, Form, Pair } from './pair.ts'
+import { type Dialect, type Form, isPlaceholder, type Pair, placeholderFault } from './pair.ts'
 import { mattersByName, type Parameter } from './parameter.ts'
 import { findParameter, parameters } from './parameters.ts'
 import { type Part, translateWords } from './words.ts'
@@ -32,11 +32,11 @@ export function partsOfVariables(env: Environment, dialect: Dialect = 'libpq'): 
   const pairs = parameters.flatMap(({ name, variable = '' }) => {
     const value = env[variable]
     if (!value || (!readsPlace && places.includes(name))) return []
-    if (hasControl(value)) {
-      faults.push(controlFault(variable))
-      return []
-    }
-    return [{ name, value, isSafe: true }]
+    const isUnfilled = name !== 'password' && isPlaceholder(name, value)
+    if (hasControl(value)) faults.push(controlFault(variable))
+    else if (isUnfilled) faults.push(`${variable} ${placeholderFault(name)}`)
+    else return [{ name, value, isSafe: true }]
+    return []
   })
   const nameOf = ({ name, variable = name }: Parameter) => ({ name: variable, called: variable })
   return sortPairs({ dialect: 'libpq', pairs, faults }, faults, nameOf, '')
@@ -56,8 +56,15 @@ export function hasControl(text: string): boolean {
 
 /** Joins what several sources say: where the first is silent about a parameter, the next one counts. */
 export function mergeParts(sources: readonly Parts[]): Parts {
+  const values = new Map<string, Part>()
+  for (const source of sources) {
+    // Whether certificates are verified goes with the mode of the same source.
+    const hasMode = values.has('sslmode')
+    for (const [name, part] of source.values)
+      if (!values.has(name) && !(name === 'trust' && hasMode)) values.set(name, part)
+  }
   return {
-    values: new Map([...sources].reverse().flatMap(({ values }) => [...values])),
+    values,
     dialect: sources[0]?.dialect ?? 'libpq',
     leftOut: sources.flatMap(({ leftOut }) => leftOut),
     faults: sources.flatMap(({ faults }) => faults),
@@ -96,7 +103,9 @@ function sortPairs(
   function leaveOut({ name, isSafe }: Pair) {
     const shown = isSafe ? `parameter ${name}` : 'a parameter'
     if (mattersByName(name))
-      faults.push(`${setting} sets ${shown}, which is not known and may be about trust or place: remove it`)
+      faults.push(
+        `${setting} sets ${shown}, which is not known and may be about trust or place: remove it, or use one of docs/configuration.md`,
+      )
     else leftOut.add(isSafe ? name : 'a parameter that may be a piece of the password')
   }
 }
@@ -112,5 +121,7 @@ function put(values: Map<string, Part>, name: string, part: Part): boolean {
 }
 
 function weakened(name: string, value: string | undefined): string {
-  return value === 'require' ? `${name}=${value} (postgres.js has none: weaker than asked for)` : name
+  return value?.toLowerCase() === 'require'
+    ? `${name}=${value.toLowerCase()} (postgres.js has none: weaker than asked for)`
+    : name
 }
