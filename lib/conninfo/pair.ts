@@ -35,5 +35,5 @@ export function placeholderFault(name: string | undefined): string {
 
 /** Whether a text looks like the name of a parameter. */
 export function isName(text: string): boolean {
-  return /^[\w .[\]-]{1,40}$/.test(text)
+  return /^[\w .[\]-]{1,64}$/.test(text)
 }

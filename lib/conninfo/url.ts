@@ -32,10 +32,11 @@ export function readUrl(written: string, dialect: Dialect, logins: Login): Resul
   for (const text of parametersOf(query, dialect)) {
     const [key, value] = splitOnce(text, '=')
     const name = decode(key) ?? key
-    if (text.includes('=')) add(name, dialect === 'libpq' ? value : value.replaceAll('+', ' '))
-    else if (findParameter(name) || (isSafe && isName(name)))
-      pairs.push({ name, value: undefined, isSafe: false })
-    else faults.push('has a parameter without =: percent-encode a password (& is %26), or remove it')
+    const isPair = text.includes('=')
+    const isKnown = findParameter(name) !== undefined
+    if (!isKnown && !isSafe && !(isPair && isName(name))) faults.push(noParameter)
+    else if (isPair) add(name, dialect === 'libpq' ? value : value.replaceAll('+', ' '))
+    else pairs.push({ name, value: undefined, isSafe: false })
     // What follows may be the rest of a password whose & is not percent-encoded.
     if (findParameter(name)?.name === 'password') isSafe = false
   }
@@ -49,6 +50,9 @@ export function readUrl(written: string, dialect: Dialect, logins: Login): Resul
     else faults.push(`has a malformed percent-encoding in its ${known ?? 'parameters'}: write % as %25`)
   }
 }
+
+const noParameter =
+  'has something after the password that is no parameter: percent-encode the password (& is %26), or remove it'
 
 /** The parts between &; in SQLAlchemy, `host=one:5432&host=two:5433` is a list of hosts. */
 function parametersOf(query: string, dialect: Dialect): string[] {
@@ -68,7 +72,7 @@ function splitLogin(rest: string, logins: Login): { login: string | undefined; p
   const end =
     logins === 'none' ? rest.search(/[/?]|$/) : /[:@]/.test(rest.slice(0, query)) ? rest.length : query
   const last = rest.slice(0, end).lastIndexOf('@')
-  const isAbstract = /^@(?!localhost)[\w-]+([/?]|$)/.test(rest.slice(last)) && rest[last - 1] === '@'
+  const isAbstract = /^@(?!localhost)[\w-]+([/?]|$)/.test(rest.slice(last)) && rest.indexOf('@') === last - 1
   const at = isAbstract ? last - 1 : last
   return at < 0 ? { login: undefined, place: rest } : { login: rest.slice(0, at), place: rest.slice(at + 1) }
 }
