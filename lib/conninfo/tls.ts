@@ -35,7 +35,7 @@ export function readTls(of: Of, fault: Fault): Tls {
   if (sendsCert === undefined) fault('sslcertmode', 'must be disable or allow')
   const certFile = sendsCert === 'allow' ? of('sslcert') : undefined
   const keyFile = certFile && of('sslkey')
-  if (certFile && !keyFile)
+  if (certFile && !keyFile && mode !== 'disable')
     fault('sslcert', 'must go with an sslkey; whom to trust is named with sslrootcert')
   return {
     mode,
