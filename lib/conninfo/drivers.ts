@@ -1,5 +1,5 @@
 // The table of the parameters that drivers, frameworks and hosts of databases add to libpq's own.
-import { named, type Parameter, rows, used } from './parameter.ts'
+import { named, type Parameter, rows, used } from './table.ts'
 
 const flag = 'true or false'
 const path = 'a path'

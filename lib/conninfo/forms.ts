@@ -1,14 +1,15 @@
 // Reads the forms in which a database is written (URL, keywords, .NET) into names and values.
 //
-// form     = url | keywords | dotnet, with spaces, quotes or `export DATABASE_URL=` around it
+// form     = url | keywords | php | dotnet, with spaces, quotes, `psql` or `export DATABASE_URL=` around it
 // url      = [`jdbc:` | `r2dbc:`] scheme [`+` driver] `://` [login `@`] hosts [`/` database] [`?` name `=` value {`&` …}]
 // login    = user [`:` password]; the last @ ends it, so a password may hold what can't be mistaken
 // hosts    = host [`:` port] {`,` host [`:` port]}; host = name | `[` IPv6 `]` | %2Fdirectory | @abstract
 // keywords = name `=` value {space name `=` value}; value = word | 'text'; a backslash escapes the next character
+// php      = `pgsql:` keywords, with ; instead of the spaces between them; Perl's `dbi:Pg:` likewise
 // dotnet   = name `=` value {`;` name `=` value} [`;`]; value = text | "text" | 'text'; a doubled quote is one
 import type { Result } from '../error.ts'
+import { readKeywords } from './keywords.ts'
 import type { Form } from './pair.ts'
-import { readPairs } from './pairs.ts'
 import { findParameter } from './parameters.ts'
 import { readUrl } from './url.ts'
 
@@ -21,7 +22,7 @@ export function readForm(text: string): Result<Form> {
   if (start === undefined) {
     // PHP and Perl replace each ; by a space, and give the rest to libpq.
     const [prefix] = /^(?:pgsql|dbi:pg):/i.exec(bare) ?? []
-    return readPairs(prefix ? bare.slice(prefix.length).replaceAll(';', ' ') : bare)
+    return readKeywords(prefix ? bare.slice(prefix.length).replaceAll(';', ' ') : bare)
   }
   const dialect = java ? 'jdbc' : driver ? 'sqlalchemy' : 'libpq'
   return readUrl(bare.slice(start.length), dialect, /^jdbc:/i.test(start) ? 'none' : 'allowed')

@@ -1,5 +1,5 @@
 // The table of libpq's own connection parameters: what pg-health does with each, and its variable.
-import { named, type Parameter, rows, used } from './parameter.ts'
+import { named, type Parameter, rows, used } from './table.ts'
 
 const path = 'a path'
 const name = 'a name'

@@ -1,4 +1,4 @@
-// Types of what was written: names and values in some form; and which values are placeholders.
+// Holds what was written: pairs of name and value, before anybody asks what they mean.
 
 /** Who reads this form; where words mean different things, each is followed in its own form. */
 export type Dialect = 'libpq' | 'sqlalchemy' | 'jdbc' | 'dotnet'

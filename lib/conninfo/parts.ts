@@ -1,7 +1,7 @@
-// Sorts what was written: parameters that are honoured, those that are left out, and those that are refused.
+// Finds out what pairs mean: sorts them into those that are honoured, left out and refused.
 import { type Dialect, type Form, isPlaceholder, type Pair, placeholderFault } from './pair.ts'
-import { mattersByName, type Parameter } from './parameter.ts'
 import { findParameter, parameters } from './parameters.ts'
+import { mattersByName, type Parameter } from './table.ts'
 import { type Part, translateWords } from './words.ts'
 
 /** Variables by name. */

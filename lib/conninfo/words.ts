@@ -1,6 +1,6 @@
 // Translates the words of drivers about TLS, hosts and sockets into libpq's parameters.
 import type { Dialect } from './pair.ts'
-import { plainNameOf } from './parameter.ts'
+import { plainNameOf } from './table.ts'
 
 /** The value of a parameter, and how a fault names it. */
 export interface Part {

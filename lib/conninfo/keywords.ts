@@ -14,7 +14,7 @@ interface Written {
 }
 
 /** A ; separates pairs in .NET; in libpq's keywords it is a part of a value. */
-export function readPairs(text: string): Result<Form> {
+export function readKeywords(text: string): Result<Form> {
   const keywords = scan(text, keyword)?.map(([name = '', quoted, plain = '']) => {
     return { name, value: (quoted ?? plain).replace(/\\(.)/gs, '$1'), isQuoted: quoted !== undefined }
   })

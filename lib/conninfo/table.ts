@@ -1,4 +1,4 @@
-// What is known about one connection parameter, and how names of parameters are compared.
+// Writes the rows of the tables of connection parameters, and compares names in all their spellings.
 
 /** One parameter of a connection string. */
 export interface Parameter {
