@@ -54,9 +54,9 @@ export function readUrl(written: string, dialect: Dialect, logins: Login): Resul
 const noParameter =
   'has something after the password that is no parameter: percent-encode the password (& is %26), or remove it'
 
-/** The parts between &; in SQLAlchemy, `host=one:5432&host=two:5433` is a list of hosts. */
+/** The parts between &, which XML writes as &amp;. In SQLAlchemy, `host=one:5432&host=two:5433` is a list of hosts. */
 function parametersOf(query: string, dialect: Dialect): string[] {
-  const all = query.split('&').filter(Boolean)
+  const all = query.replaceAll('&amp;', '&').split('&').filter(Boolean)
   const hosts = all.filter(text => text.startsWith('host='))
   if (dialect !== 'sqlalchemy' || hosts.length < 2) return all
   const list = hosts.map(text => text.slice('host='.length)).join()
