@@ -34,8 +34,8 @@ const scheme =
 const otherKinds =
   /^(?:jdbc:|r2dbc:)?(mysql2?|mariadb|sqlite3?|mongodb|redis|rediss|mssql|sqlserver|oracle|clickhouse|libsql|file|https?|redshift|duckdb|h2|amqp)(?:\+[\w.]+)*:/i
 
-/** What is left around a value that was copied out of a file or a shell. */
-function unwrap(text: string): string {
+/** Removes what is left around a value that was copied out of a file or a shell, at most five layers of it. */
+function unwrap(text: string, layers = 5): string {
   const bare = text
     .trim()
     .replace(/^psql\s+(?=["']?[a-z]+(?::\/\/|=))/, '')
@@ -46,7 +46,7 @@ function unwrap(text: string): string {
       return findParameter(variable) || !findParameter(next) ? all : ''
     })
     .replace(/^(["'`])(.*)\1;?$/s, '$2')
-  return bare === text ? text : unwrap(bare)
+  return bare === text || layers === 1 ? bare : unwrap(bare, layers - 1)
 }
 
 /** Names what the text is instead, from lists of ours: nothing of the text is repeated. */

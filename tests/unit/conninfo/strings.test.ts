@@ -28,6 +28,11 @@ test('no string of the list makes the parser repeat a value in a fault', () => {
   }
 })
 
+test('readForm() reads a text of any length', () => {
+  for (const text of ['"'.repeat(100_000), 'a=b;'.repeat(20_000), `postgres://${'a@'.repeat(100_000)}`])
+    assert.doesNotThrow(() => readForm(text))
+})
+
 test('readForm() reads any text without throwing, and each fault is one line', () => {
   const pieces = [
     'postgres://',
