@@ -18,18 +18,23 @@ export function readForm(text: string): Result<Form> {
   const bare = unwrap(text).replace(/^(jdbc:postgresql:)(?!\/\/)\/?/i, '$1///')
   const fault = faultOfKind(bare)
   if (fault !== undefined) return { faults: [fault] }
-  const [start, java, driver] = scheme.exec(bare) ?? []
+  const [start, isJava, driver] = scheme.exec(bare) ?? []
   if (start === undefined) {
     // PHP and Perl replace each ; by a space, and give the rest to libpq.
     const [prefix] = /^(?:pgsql|dbi:pg):/i.exec(bare) ?? []
     return readKeywords(prefix ? bare.slice(prefix.length).replaceAll(';', ' ') : bare)
   }
-  const dialect = java ? 'jdbc' : driver ? 'sqlalchemy' : 'libpq'
+  const dialect = isJava ? 'jdbc' : driver ? 'sqlalchemy' : 'libpq'
   return readUrl(bare.slice(start.length), dialect, /^jdbc:/i.test(start) ? 'none' : 'allowed')
 }
 
-const scheme =
-  /^(?:db\+|vertx-reactive:)?(jdbc:(?:(?:aws-wrapper|p6spy|otel|log4jdbc):)?|r2dbc:(?:pool:)?)?(?:postgres(?:ql)?|postgis|psql|pgsql|pdo[-_]pgsql|ecto|cockroach(?:db)?|crdb-postgres|pgx[45]?|timescale(?:db|gis)?|yugabytedb)(\+[\w.-]+)?:\/\//i
+const schemes = `
+  postgres postgresql postgis pg psql pgsql pdo-pgsql pdo_pgsql asyncpg psycopg psycopg2 psycopg3 ecto pgx pgx4 pgx5
+  cockroachdb cockroach crdb crdb-postgres timescale timescaledb timescalegis yugabyte yugabytedb ysql
+  postgresext postgresqlext`
+const java = '(jdbc:(?:(?:aws-wrapper|p6spy|otel|log4jdbc):)?|r2dbc:(?:pool:)?)'
+const names = schemes.trim().split(/\s+/).join('|')
+const scheme = new RegExp(`^(?:db\\+|vertx-reactive:)?${java}?(?:${names})(\\+[\\w.-]+)?://`, 'i')
 
 const otherKinds =
   /^(?:jdbc:|r2dbc:)?(mysql2?|mariadb|sqlite3?|mongodb|redis|rediss|mssql|sqlserver|oracle|clickhouse|libsql|file|https?|redshift|duckdb|h2|amqp)(?:\+[\w.]+)*:/i
@@ -57,8 +62,9 @@ function faultOfKind(text: string): string | undefined {
   }
   const other = otherKinds.exec(text)?.[1]
   if (other) return `is a URL for ${other.toLowerCase()}, not for PostgreSQL: it must begin with postgres://`
-  if (/^\$(\w+|\{.*\})$/s.test(text))
+  if (/^(\$\w+|\$[{(].*[})]|\{\{.*\}\}|%\w+%|<[^<>]*>|[\w.]*\benv[.(].*)$/s.test(text))
     return 'is the name of a variable that was never filled in: write its value'
+  if (/^\.{0,2}\/[\w./-]+$/.test(text)) return 'is a path: a file is named with DATABASE_URL_FILE'
   if (/^\{\s*"/.test(text)) return 'is JSON: write a URL, postgres://user:password@host:5432/database'
   if (isUrl && /\$\{|\{\{|<%|#\{/.test(text)) {
     return 'holds a variable in braces that was never filled in: write its value (in a password, { is %7B)'

@@ -99,6 +99,7 @@ export const libpqParameters: readonly Parameter[] = [
     },
     {
       name: 'sslmode',
+      aliases: ['tlsmode'],
       variable: 'PGSSLMODE',
       defaultText: 'prefer',
       accepts: 'disable, allow, prefer, require, verify-ca or verify-full',

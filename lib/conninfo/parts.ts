@@ -115,8 +115,11 @@ function put(values: Map<string, Part>, name: string, part: Part): boolean {
   const before = values.get(name)
   // `localhost` beside a socket directory is a placeholder in the URLs of Cloud SQL and Prisma.
   const replaces = name === 'host' && part.value.startsWith('/')
-  if (before && before.value !== part.value && !replaces) return false
-  values.set(name, part)
+  // Immich documents both at once: no-verify is require, and says that nothing is verified.
+  const words = ['require', 'no-verify']
+  const agrees = name === 'sslmode' && [before, part].every(each => words.includes(each?.value ?? ''))
+  if (before && before.value !== part.value && !replaces && !agrees) return false
+  values.set(name, agrees && before?.value === 'no-verify' ? before : part)
   return true
 }
 

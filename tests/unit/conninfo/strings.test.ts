@@ -1,4 +1,4 @@
-// Some 470 connection strings as public documents have them, and what each is understood as.
+// Some 530 connection strings as public documents have them, and what each is understood as.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
