@@ -74,13 +74,13 @@ function joinParts(written: Parts | undefined, system: System, faults: string[])
   return mergeParts([known, partsOfHome(home, readFile, known)])
 }
 
-/** From the variable, or from the file that its `_FILE` names: one newline at its end is the editor's. */
+/** From the variable, or from the file that its `_FILE` names: a BOM before it and one newline after it are an editor's. */
 function readSecret(name: string, { env, readFile }: System, faults: string[]) {
   const text = env[name]
   const path = env[`${name}_FILE`]
   const setting = path ? `${name}_FILE` : name
   if (text && path) faults.push(`${name} and ${setting} are both set: it must be one of them`)
-  const content = path ? readText(readFile, path, setting, faults)?.replace(/\r?\n$/, '') : text
+  const content = path ? readText(readFile, path, setting, faults)?.replace(/^\uFEFF|\r?\n$/g, '') : text
   if (path && content?.trim() === '') faults.push(`${setting} names an empty file`)
   // A URL is read without what is around it, and names what is wrong inside by itself.
   else if (content && name === 'PGPASSWORD' && hasControl(content)) faults.push(controlFault(setting))

@@ -92,6 +92,9 @@ export function conninfoOf(parts: Parts, osUser: string): Result<Conninfo> {
   // The start-up message ends each value with a NUL: one inside would make the rest of it a parameter.
   for (const [name, { value }] of values)
     if (value.includes('\0')) fault(name, 'must not hold a NUL character')
+  // A URL there has a password that would be printed.
+  for (const name of ['user', 'dbname', 'application_name', 'fallback_application_name'])
+    if (of(name)?.includes('://')) fault(name, 'must be a name, not a URL: write that as DATABASE_URL')
   const hosts = hostsOf(of, fault)
   const user = of('user') ?? osUser
   if (user === '') fault('user', 'must be set: the system has no name for the user of this process')

@@ -1,5 +1,5 @@
 // The table of the parameters that drivers, frameworks and hosts of databases add to libpq's own.
-import { named, type Parameter, rows, used } from './parameter.ts'
+import { named, type Parameter, rows, used } from './table.ts'
 
 const flag = 'true or false'
 const path = 'a path'
@@ -34,8 +34,8 @@ const words: readonly Parameter[] = [
     { name: 'Trust Server Certificate', accepts: flag, meaning: 'true verifies nothing (.NET)' },
     {
       name: 'sslfactory',
-      accepts: 'org.postgresql.ssl.NonValidatingFactory',
-      meaning: 'Verifies nothing (JDBC)',
+      accepts: 'org.postgresql.ssl.NonValidatingFactory or org.postgresql.ssl.LibPQFactory',
+      meaning: 'The first verifies nothing; the second is the default (JDBC)',
     },
     {
       name: 'targetServerType',
@@ -60,22 +60,38 @@ const words: readonly Parameter[] = [
     ['sslidentity', '', 'write certificate and key as PEM files, and name them with sslcert and sslkey'],
     ['socketFactory', '', proxy],
     ['cloudSqlInstance', '', proxy],
+    [
+      'aurora_cluster_arn',
+      '',
+      "name the host of the cluster: its Data API does not speak PostgreSQL's protocol",
+    ],
+    ['Data Source', '', 'write Host='],
+    ['Initial Catalog', '', 'write Database='],
   ]),
 ]
 
 /** Names alone: they change neither where we connect, nor as whom, nor how safely. */
 const pools = `
-  checkout_timeout ConnectionIdleLifetime connection_limit connectionTimeoutMillis conn_health_checks conn_max_age
-  idle_timeout idleTimeoutMillis loginTimeout max max_connection_lifetime max_idle_connection_lifetime
-  MaximumPoolSize max_overflow MinimumPoolSize pgbouncer pool pool_max_conns pool_min_conns pool_pre_ping
-  pool_recycle pool_size pool_timeout pooling reaping_frequency socket_timeout tcpKeepAlive timeout`
+  CancellationTimeout checkout_timeout ConnectionIdleLifetime ConnectionLifetime connection_limit
+  ConnectionPruningInterval connectionTimeoutMillis conn_health_checks conn_max_age idle_timeout
+  idleTimeoutMillis keepalive loginTimeout max max_connection_lifetime max_idle_connection_lifetime
+  MaximumPoolSize max_overflow max_pool_size MinimumPoolSize min_pool_size NoResetOnClose pgbouncer pool
+  pooling pool_max_conns pool_min_conns pool_pre_ping pool_recycle pool_size pool_timeout reaping_frequency
+  SocketReceiveBufferSize SocketSendBufferSize socket_timeout tcpKeepAlive TcpKeepAliveInterval
+  TcpKeepAliveTime tcpNoDelay timeout`
 const statements = `
-  binary_parameters command_timeout default_query_exec_mode defaultRowFetchSize idle_in_transaction_session_timeout
-  lock_timeout MaxAutoPrepare preferQueryMode prepareThreshold prepared_statement_cache_size prepared_statements
-  query_timeout reWriteBatchedInserts statement_cache_size statement-cache-capacity statement_timeout stringtype`
+  adaptiveFetch AutoPrepareMinUsages autosave binary_parameters binaryTransfer cancelSignalTimeout
+  command_timeout default_query_exec_mode defaultRowFetchSize idle_in_transaction_session_timeout
+  lock_timeout MaxAutoPrepare Multiplexing preferQueryMode preparedStatementCacheQueries
+  prepared_statement_cache_size preparedStatementCacheSizeMiB prepared_statements prepareThreshold
+  query_timeout reWriteBatchedInserts statement-cache-capacity statement_cache_size statement_timeout
+  stringtype`
 const others = `
-  charset currentSchema encoding hostRecheckSeconds IncludeErrorDetail jit load_balance schema search_path
-  serverVersion sslResponseTimeout supa topology_keys uselibpqcompat`
+  allowEncodingChanges ArrayNullabilityMode assumeMinServerVersion charset currentSchema encoding Enlist
+  hostRecheckSeconds IncludeErrorDetail jit load_balance LoadTableComposites loggerLevel
+  logServerErrorDetail logUnclosedConnections PersistSecurityInfo Protocol readOnly readOnlyMode schema
+  search_path ServerCompatibilityMode serverVersion sslResponseTimeout supa topology_keys uselibpqcompat
+  UseSslStream wrapperPlugins`
 
 /** In the order of the documentation. */
 export const driverParameters: readonly Parameter[] = [

@@ -1,14 +1,16 @@
 // Reads the forms in which a database is written (URL, keywords, .NET) into names and values.
 //
-// form     = url | keywords | dotnet, with spaces, quotes or `export DATABASE_URL=` around it
+// form     = url | keywords | php | dotnet, with spaces, quotes, `psql` or `export DATABASE_URL=` around it
 // url      = [`jdbc:` | `r2dbc:`] scheme [`+` driver] `://` [login `@`] hosts [`/` database] [`?` name `=` value {`&` …}]
 // login    = user [`:` password]; the last @ ends it, so a password may hold what can't be mistaken
 // hosts    = host [`:` port] {`,` host [`:` port]}; host = name | `[` IPv6 `]` | %2Fdirectory | @abstract
 // keywords = name `=` value {space name `=` value}; value = word | 'text'; a backslash escapes the next character
+// php      = `pgsql:` keywords, with ; instead of the spaces between them; Perl's `dbi:Pg:` likewise
 // dotnet   = name `=` value {`;` name `=` value} [`;`]; value = text | "text" | 'text'; a doubled quote is one
 import type { Result } from '../error.ts'
+import { readKeywords } from './keywords.ts'
 import type { Form } from './pair.ts'
-import { readPairs } from './pairs.ts'
+import { findParameter } from './parameters.ts'
 import { readUrl } from './url.ts'
 
 /** Reads a text in any of the forms. A fault is the rest of a sentence that begins with the name of the setting. */
@@ -16,26 +18,40 @@ export function readForm(text: string): Result<Form> {
   const bare = unwrap(text).replace(/^(jdbc:postgresql:)(?!\/\/)\/?/i, '$1///')
   const fault = faultOfKind(bare)
   if (fault !== undefined) return { faults: [fault] }
-  const [start, java, driver] = scheme.exec(bare) ?? []
-  if (start === undefined) return readPairs(bare)
-  const dialect = java ? 'jdbc' : driver ? 'sqlalchemy' : 'libpq'
-  return readUrl(bare.slice(start.length), dialect)
+  const [start, isJava, driver] = scheme.exec(bare) ?? []
+  if (start === undefined) {
+    // PHP and Perl replace each ; by a space, and give the rest to libpq.
+    const [prefix] = /^(?:pgsql|dbi:pg):/i.exec(bare) ?? []
+    return readKeywords(prefix ? bare.slice(prefix.length).replaceAll(';', ' ') : bare)
+  }
+  const dialect = isJava ? 'jdbc' : driver ? 'sqlalchemy' : 'libpq'
+  return readUrl(bare.slice(start.length), dialect, /^jdbc:/i.test(start) ? 'none' : 'allowed')
 }
 
-const scheme =
-  /^(?:db\+)?(jdbc:|r2dbc:(?:pool:)?)?(?:postgres(?:ql)?|postgis|psql|pgsql|pdo[-_]pgsql|ecto|cockroach(?:db)?|crdb-postgres|pgx[45]?|timescale(?:db|gis)?)(\+[\w.-]+)?:\/\//i
+const schemes = `
+  postgres postgresql postgis pg psql pgsql pdo-pgsql pdo_pgsql asyncpg psycopg psycopg2 psycopg3 ecto pgx pgx4 pgx5
+  cockroachdb cockroach crdb crdb-postgres timescale timescaledb timescalegis yugabyte yugabytedb ysql
+  postgresext postgresqlext`
+const java = '(jdbc:(?:(?:aws-wrapper|p6spy|otel|log4jdbc):)?|r2dbc:(?:pool:)?)'
+const names = schemes.trim().split(/\s+/).join('|')
+const scheme = new RegExp(`^(?:db\\+|vertx-reactive:)?${java}?(?:${names})(\\+[\\w.-]+)?://`, 'i')
 
 const otherKinds =
   /^(?:jdbc:|r2dbc:)?(mysql2?|mariadb|sqlite3?|mongodb|redis|rediss|mssql|sqlserver|oracle|clickhouse|libsql|file|https?|redshift|duckdb|h2|amqp)(?:\+[\w.]+)*:/i
 
-/** What is left around a value that was copied out of a file or a shell. */
-function unwrap(text: string): string {
+/** Removes what is left around a value that was copied out of a file or a shell, at most five layers of it. */
+function unwrap(text: string, layers = 5): string {
   const bare = text
     .trim()
-    .replace(/^psql\s+(?=["']?[a-z]+:\/\/)/, '')
-    .replace(/^(?:export\s+)?(?:DATABASE_URL\s*=|[A-Z_][A-Z0-9_]*\s*=(?=\s*["']?[a-z][\w+.-]*:))\s*/, '')
+    .replace(/^psql\s+(?=["']?[a-z]+(?::\/\/|=))/, '')
+    .replace(/^(?:export\s+)?DATABASE_URL\s*=\s*/, '')
+    .replace(/^(?:export\s+)?[A-Z_][A-Z0-9_]*\s*=\s*(?=["'`]?[a-z][\w+.-]*:)/, '')
+    // The name of a variable before pairs, which begin with the name of a parameter.
+    .replace(/^(?:export\s+)?([A-Z_][A-Z0-9_]*)\s*=\s*(?=["'`]?([a-z]\w*)\s*=)/i, (all, variable, next) => {
+      return findParameter(variable) || !findParameter(next) ? all : ''
+    })
     .replace(/^(["'`])(.*)\1;?$/s, '$2')
-  return bare === text ? text : unwrap(bare)
+  return bare === text || layers === 1 ? bare : unwrap(bare, layers - 1)
 }
 
 /** Names what the text is instead, from lists of ours: nothing of the text is repeated. */
@@ -46,8 +62,9 @@ function faultOfKind(text: string): string | undefined {
   }
   const other = otherKinds.exec(text)?.[1]
   if (other) return `is a URL for ${other.toLowerCase()}, not for PostgreSQL: it must begin with postgres://`
-  if (/^\$(\w+|\{.*\})$/s.test(text))
+  if (/^(\$\w+|\$[{(].*[})]|\{\{.*\}\}|%\w+%|<[^<>]*>|[\w.]*\benv[.(].*)$/s.test(text))
     return 'is the name of a variable that was never filled in: write its value'
+  if (/^\.{0,2}\/[\w./-]+$/.test(text)) return 'is a path: a file is named with DATABASE_URL_FILE'
   if (/^\{\s*"/.test(text)) return 'is JSON: write a URL, postgres://user:password@host:5432/database'
   if (isUrl && /\$\{|\{\{|<%|#\{/.test(text)) {
     return 'holds a variable in braces that was never filled in: write its value (in a password, { is %7B)'

@@ -1,5 +1,5 @@
 // The table of libpq's own connection parameters: what pg-health does with each, and its variable.
-import { named, type Parameter, rows, used } from './parameter.ts'
+import { named, type Parameter, rows, used } from './table.ts'
 
 const path = 'a path'
 const name = 'a name'
@@ -10,7 +10,7 @@ export const libpqParameters: readonly Parameter[] = [
   ...used('place', [
     {
       name: 'host',
-      aliases: ['server'],
+      aliases: ['server', 'pghost'],
       variable: 'PGHOST',
       defaultText: 'localhost',
       accepts: 'a name, an address or a socket directory',
@@ -24,6 +24,7 @@ export const libpqParameters: readonly Parameter[] = [
     },
     {
       name: 'port',
+      aliases: ['pgport'],
       variable: 'PGPORT',
       defaultText: '5432',
       accepts: 'a whole number from 1 to 65535, or one for each host',
@@ -31,7 +32,7 @@ export const libpqParameters: readonly Parameter[] = [
     },
     {
       name: 'user',
-      aliases: ['username', 'userid', 'uid'],
+      aliases: ['username', 'userid', 'uid', 'pguser'],
       variable: 'PGUSER',
       defaultText: 'the user of the process',
       accepts: name,
@@ -39,14 +40,14 @@ export const libpqParameters: readonly Parameter[] = [
     },
     {
       name: 'password',
-      aliases: ['pwd', 'psw'],
+      aliases: ['pwd', 'psw', 'pgpassword'],
       variable: 'PGPASSWORD',
       accepts: 'a text',
       meaning: 'The password',
     },
     {
       name: 'dbname',
-      aliases: ['database', 'db'],
+      aliases: ['database', 'db', 'pgdatabase', 'pgdbname'],
       variable: 'PGDATABASE',
       defaultText: 'the user',
       accepts: name,
@@ -98,6 +99,7 @@ export const libpqParameters: readonly Parameter[] = [
     },
     {
       name: 'sslmode',
+      aliases: ['tlsmode'],
       variable: 'PGSSLMODE',
       defaultText: 'prefer',
       accepts: 'disable, allow, prefer, require, verify-ca or verify-full',
@@ -112,7 +114,7 @@ export const libpqParameters: readonly Parameter[] = [
     },
     {
       name: 'sslrootcert',
-      aliases: ['rootcertificate'],
+      aliases: ['rootcertificate', 'sslca'],
       variable: 'PGSSLROOTCERT',
       defaultText: '~/.postgresql/root.crt, else what Node trusts',
       accepts: 'a path, or system',

@@ -1,4 +1,4 @@
-// Types of what was written: names and values in some form; and which values are placeholders.
+// Holds what was written: pairs of name and value, before anybody asks what they mean.
 
 /** Who reads this form; where words mean different things, each is followed in its own form. */
 export type Dialect = 'libpq' | 'sqlalchemy' | 'jdbc' | 'dotnet'
@@ -19,9 +19,12 @@ export interface Form {
   readonly faults: readonly string[]
 }
 
-/** `<host>`, `[username]`, `${HOST}`: a whole value that somebody was to replace. `[YOUR-PASSWORD]` may be one. */
+/**
+ * `<host>`, `[username]`, `${HOST}`, `{your_password}`: a whole value that somebody was to replace. `[YOUR-PASSWORD]` is
+ * no placeholder: it may be a password.
+ */
 export function isPlaceholder(name: string | undefined, text: string): boolean {
-  if (/^(<[^<>]*>|\$\{.*\}|\{\{.*\}\})$/s.test(text)) return true
+  if (/^(<[^<>]*>|\$\{.*\}|\{\{.*\}\}|\{your[ _-].*\})$/s.test(text)) return true
   return name !== 'password' && (/\$\{|\{\{/.test(text) || (name === 'user' && /^\[.*\]$/.test(text)))
 }
 
@@ -32,5 +35,5 @@ export function placeholderFault(name: string | undefined): string {
 
 /** Whether a text looks like the name of a parameter. */
 export function isName(text: string): boolean {
-  return /^[\w .-]{1,40}$/.test(text)
+  return /^[\w .[\]-]{1,64}$/.test(text)
 }

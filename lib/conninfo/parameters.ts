@@ -1,7 +1,7 @@
 // Finds a connection parameter by its name, in whatever spelling it is written.
 import { driverParameters } from './drivers.ts'
 import { libpqParameters } from './libpq.ts'
-import { type Parameter, plainNameOf } from './parameter.ts'
+import { type Parameter, plainNameOf } from './table.ts'
 
 /** Every parameter that is known by name, in the order of the documentation. */
 export const parameters: readonly Parameter[] = [...libpqParameters, ...driverParameters]

@@ -1,7 +1,7 @@
-// Sorts what was written: parameters that are honoured, those that are left out, and those that are refused.
-import type { Dialect, Form, Pair } from './pair.ts'
-import { mattersByName, type Parameter } from './parameter.ts'
+// Finds out what pairs mean: sorts them into those that are honoured, left out and refused.
+import { type Dialect, type Form, isPlaceholder, type Pair, placeholderFault } from './pair.ts'
 import { findParameter, parameters } from './parameters.ts'
+import { mattersByName, type Parameter } from './table.ts'
 import { type Part, translateWords } from './words.ts'
 
 /** Variables by name. */
@@ -32,11 +32,11 @@ export function partsOfVariables(env: Environment, dialect: Dialect = 'libpq'): 
   const pairs = parameters.flatMap(({ name, variable = '' }) => {
     const value = env[variable]
     if (!value || (!readsPlace && places.includes(name))) return []
-    if (hasControl(value)) {
-      faults.push(controlFault(variable))
-      return []
-    }
-    return [{ name, value, isSafe: true }]
+    const isUnfilled = name !== 'password' && isPlaceholder(name, value)
+    if (hasControl(value)) faults.push(controlFault(variable))
+    else if (isUnfilled) faults.push(`${variable} ${placeholderFault(name)}`)
+    else return [{ name, value, isSafe: true }]
+    return []
   })
   const nameOf = ({ name, variable = name }: Parameter) => ({ name: variable, called: variable })
   return sortPairs({ dialect: 'libpq', pairs, faults }, faults, nameOf, '')
@@ -56,8 +56,15 @@ export function hasControl(text: string): boolean {
 
 /** Joins what several sources say: where the first is silent about a parameter, the next one counts. */
 export function mergeParts(sources: readonly Parts[]): Parts {
+  const values = new Map<string, Part>()
+  for (const source of sources) {
+    // Whether certificates are verified goes with the mode of the same source.
+    const hasMode = values.has('sslmode')
+    for (const [name, part] of source.values)
+      if (!values.has(name) && !(name === 'trust' && hasMode)) values.set(name, part)
+  }
   return {
-    values: new Map([...sources].reverse().flatMap(({ values }) => [...values])),
+    values,
     dialect: sources[0]?.dialect ?? 'libpq',
     leftOut: sources.flatMap(({ leftOut }) => leftOut),
     faults: sources.flatMap(({ faults }) => faults),
@@ -96,7 +103,9 @@ function sortPairs(
   function leaveOut({ name, isSafe }: Pair) {
     const shown = isSafe ? `parameter ${name}` : 'a parameter'
     if (mattersByName(name))
-      faults.push(`${setting} sets ${shown}, which is not known and may be about trust or place: remove it`)
+      faults.push(
+        `${setting} sets ${shown}, which is not known and may be about trust or place: remove it, or use one of docs/configuration.md`,
+      )
     else leftOut.add(isSafe ? name : 'a parameter that may be a piece of the password')
   }
 }
@@ -106,11 +115,16 @@ function put(values: Map<string, Part>, name: string, part: Part): boolean {
   const before = values.get(name)
   // `localhost` beside a socket directory is a placeholder in the URLs of Cloud SQL and Prisma.
   const replaces = name === 'host' && part.value.startsWith('/')
-  if (before && before.value !== part.value && !replaces) return false
-  values.set(name, part)
+  // Immich documents both at once: no-verify is require, and says that nothing is verified.
+  const words = ['require', 'no-verify']
+  const agrees = name === 'sslmode' && [before, part].every(each => words.includes(each?.value ?? ''))
+  if (before && before.value !== part.value && !replaces && !agrees) return false
+  values.set(name, agrees && before?.value === 'no-verify' ? before : part)
   return true
 }
 
 function weakened(name: string, value: string | undefined): string {
-  return value === 'require' ? `${name}=${value} (postgres.js has none: weaker than asked for)` : name
+  return value?.toLowerCase() === 'require'
+    ? `${name}=${value.toLowerCase()} (postgres.js has none: weaker than asked for)`
+    : name
 }

@@ -35,7 +35,8 @@ export function readTls(of: Of, fault: Fault): Tls {
   if (sendsCert === undefined) fault('sslcertmode', 'must be disable or allow')
   const certFile = sendsCert === 'allow' ? of('sslcert') : undefined
   const keyFile = certFile && of('sslkey')
-  if (certFile && !keyFile) fault('sslcert', 'must go with an sslkey')
+  if (certFile && !keyFile && mode !== 'disable')
+    fault('sslcert', 'must go with an sslkey; whom to trust is named with sslrootcert')
   return {
     mode,
     negotiation: negotiation ?? 'postgres',

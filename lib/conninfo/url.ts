@@ -4,10 +4,13 @@ import type { Result } from '../error.ts'
 import { type Dialect, type Form, isName, isPlaceholder, type Pair, placeholderFault } from './pair.ts'
 import { findParameter } from './parameters.ts'
 
+/** Whether user and password may be before the host: JDBC has them among the parameters only. */
+type Login = 'allowed' | 'none'
+
 /** Reads what follows the scheme. By hand: `new URL` throws an error that carries the password (Node 20 to 26). */
-export function readUrl(written: string, dialect: Dialect): Result<Form> {
+export function readUrl(written: string, dialect: Dialect, logins: Login): Result<Form> {
   const rest = written.replace(/;+$/, '')
-  const { login, place } = splitLogin(rest, dialect)
+  const { login, place } = splitLogin(rest, logins)
   const wrong = shapeFaultOf(written, login, place)
   if (wrong !== undefined) return { faults: [wrong] }
 
@@ -18,15 +21,21 @@ export function readUrl(written: string, dialect: Dialect): Result<Form> {
   const [beforeQuery, query] = splitOnce(place, '?')
   const [authority, dbname] = splitOnce(beforeQuery, '/')
   const { host, port } = splitHosts(authority, faults)
-  if (dbname.includes('/')) faults.push('names a database with a /: percent-encode it as %2F')
+  if (dbname.includes('/'))
+    faults.push(
+      'names a database with a /: percent-encode it as %2F (a socket directory is ?host=/directory)',
+    )
   for (const [name, text] of Object.entries({ user, password, host, port, dbname })) add(name, text)
 
   // Without an @, what looks like a port and a query may be a password whose host is missing.
   isSafe = login !== undefined || !authority.includes(':')
-  for (const text of query.split('&').filter(Boolean)) {
+  for (const text of parametersOf(query, dialect)) {
     const [key, value] = splitOnce(text, '=')
     const name = decode(key) ?? key
-    if (text.includes('=')) add(name, dialect === 'libpq' ? value : value.replaceAll('+', ' '))
+    const isPair = text.includes('=')
+    const isKnown = findParameter(name) !== undefined
+    if (!isKnown && !isSafe && !(isPair && isName(name))) faults.push(noParameter)
+    else if (isPair) add(name, dialect === 'libpq' ? value : value.replaceAll('+', ' '))
     else pairs.push({ name, value: undefined, isSafe: false })
     // What follows may be the rest of a password whose & is not percent-encoded.
     if (findParameter(name)?.name === 'password') isSafe = false
@@ -42,16 +51,28 @@ export function readUrl(written: string, dialect: Dialect): Result<Form> {
   }
 }
 
+const noParameter =
+  'has something after the password that is no parameter: percent-encode the password (& is %26), or remove it'
+
+/** The parts between &, which XML writes as &amp;. In SQLAlchemy, `host=one:5432&host=two:5433` is a list of hosts. */
+function parametersOf(query: string, dialect: Dialect): string[] {
+  const all = query.replaceAll('&amp;', '&').split('&').filter(Boolean)
+  const hosts = all.filter(text => text.startsWith('host='))
+  if (dialect !== 'sqlalchemy' || hosts.length < 2) return all
+  const list = hosts.map(text => text.slice('host='.length)).join()
+  return [...all.filter(text => !hosts.includes(text)), `host=${list}`]
+}
+
 /**
  * The last @ ends the login: no host holds one. JDBC's drivers read no login, so an @ in the query is a value's; so it
  * is where nothing before the query could be a login. libpq alone knows abstract sockets, `@name` after the @.
  */
-function splitLogin(rest: string, dialect: Dialect): { login: string | undefined; place: string } {
+function splitLogin(rest: string, logins: Login): { login: string | undefined; place: string } {
   const query = rest.search(/\?|$/)
   const end =
-    dialect === 'jdbc' ? rest.search(/[/?]|$/) : /[:@]/.test(rest.slice(0, query)) ? rest.length : query
+    logins === 'none' ? rest.search(/[/?]|$/) : /[:@]/.test(rest.slice(0, query)) ? rest.length : query
   const last = rest.slice(0, end).lastIndexOf('@')
-  const isAbstract = /^@(?!localhost)[\w-]+([/?]|$)/.test(rest.slice(last)) && rest[last - 1] === '@'
+  const isAbstract = /^@(?!localhost)[\w-]+([/?]|$)/.test(rest.slice(last)) && rest.indexOf('@') === last - 1
   const at = isAbstract ? last - 1 : last
   return at < 0 ? { login: undefined, place: rest } : { login: rest.slice(0, at), place: rest.slice(at + 1) }
 }
@@ -69,7 +90,8 @@ function shapeFaultOf(url: string, login: string | undefined, place: string): st
   if (/[?&](password|pwd)=[^&]*;$/i.test(url)) {
     return 'ends with a ; after a password: remove it, or percent-encode it as %3B'
   }
-  if (/[/?]/.test(login ?? '')) {
+  if (/^[^?]*["`]$/.test(place)) return 'ends with a quote that has no partner: remove it'
+  if (/[/?]/.test(login ?? '') || place.split('?', 1)[0]?.slice(1).includes('@')) {
     return 'holds an @ after a / or ?: percent-encode the password (/ is %2F, ? is %3F), and other @ as %40'
   }
   if (place.includes('#')) return 'holds a # that is not in the password: percent-encode it as %23'

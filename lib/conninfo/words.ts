@@ -1,6 +1,6 @@
 // Translates the words of drivers about TLS, hosts and sockets into libpq's parameters.
 import type { Dialect } from './pair.ts'
-import { plainNameOf } from './parameter.ts'
+import { plainNameOf } from './table.ts'
 
 /** The value of a parameter, and how a fault names it. */
 export interface Part {
@@ -72,7 +72,7 @@ function translatePrisma(parts: Parts) {
   parts.set('sslrootcert', root)
 }
 
-/** `ssl` in its many meanings; an sslmode beside it is more precise, unless they contradict each other. */
+/** `ssl` in its many meanings. Beside an sslmode the stronger of the two counts; in JDBC sslmode does, as in its driver. */
 function translateMode(parts: Parts, dialect: Dialect, faults: string[]) {
   const written = parts.get('sslmode')
   const canonical = written && findWord([...tlsModes, 'no-verify'], written.value)
@@ -90,10 +90,16 @@ function translateMode(parts: Parts, dialect: Dialect, faults: string[]) {
   if (ssl && !meant) faults.push(`${ssl.called} must be true, false, no-verify or a word of sslmode`)
   else if (ssl && !mode) parts.set('sslmode', { ...ssl, value: meant ?? '' })
   else if (ssl && mode && (mode.value === 'disable') !== (meant === 'disable')) contradict(mode, ssl, faults)
+  else if (ssl && mode && canonical && dialect !== 'jdbc' && strengthOf(meant) > strengthOf(mode.value))
+    parts.set('sslmode', { ...ssl, value: meant ?? '' })
   const found = parts.get('sslmode')
   if (found?.value !== 'no-verify') return
   parts.set('sslmode', { ...found, value: 'require' })
   parts.set('trust', { ...found, value: 'any' })
+}
+
+function strengthOf(mode: string | undefined): number {
+  return tlsModes.findIndex(each => each === (mode === 'no-verify' ? 'require' : mode))
 }
 
 /** Words that say whether certificates are verified; undefined is a word that is none of theirs. */
@@ -101,7 +107,8 @@ const trustWords: Readonly<Record<string, (word: string) => 'full' | 'any' | 'de
   rejectUnauthorized: word => pick(word, 'full', 'any'),
   'Trust Server Certificate': word => pick(word, 'any', 'default'),
   sslaccept: word => (word === 'strict' ? 'full' : word === 'accept_invalid_certs' ? 'any' : undefined),
-  sslfactory: word => (/\bNonValidatingFactory$/.test(word) ? 'any' : undefined),
+  sslfactory: word =>
+    /\bNonValidatingFactory$/.test(word) ? 'any' : /\bLibPQFactory$/.test(word) ? 'default' : undefined,
 }
 
 function pick<Word>(flag: string, on: Word, off: Word): Word | undefined {

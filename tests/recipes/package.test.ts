@@ -74,7 +74,7 @@ before(async () => {
 })
 after(() => rmSync(folder, { recursive: true }))
 
-test('npm pack: code with types, package.json, README, licence, nothing else; below 60 kB', () => {
+test('npm pack: code with types, package.json, README, licence, nothing else; below 90 kB', () => {
   const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
   const modules = files.filter(name => name.endsWith('.ts')).map(name => `lib/${name.replace(/\.ts$/, '')}`)
   const compiled = ['server', ...modules].flatMap(name => [`dist/${name}.js`, `dist/${name}.d.ts`])
@@ -82,7 +82,7 @@ test('npm pack: code with types, package.json, README, licence, nothing else; be
     packed.files.map(file => file.path).toSorted(),
     ['LICENSE', 'README.md', 'package.json', ...compiled].toSorted(),
   )
-  assert.ok(packed.size < 60_000, `${packed.size} bytes`)
+  assert.ok(packed.size < 90_000, `${packed.size} bytes`)
 })
 
 test('publint finds nothing in the package', async () => {

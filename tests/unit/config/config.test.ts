@@ -220,11 +220,11 @@ test('readConninfo() gives the last good password while PGPASSWORD_FILE or the p
   }
 })
 
-test('readConninfo() reads PGPASSWORD_FILE again, and strips one newline from its end', () => {
+test('readConninfo() reads PGPASSWORD_FILE again, without a BOM and one newline', () => {
   const files = { '/password': 'secret\n' }
   const { readConninfo } = read({ PGHOST: 'db.example', PGPASSWORD_FILE: '/password' }, files)
   assert.equal(readConninfo().password, 'secret')
-  files['/password'] = 'rotated'
+  files['/password'] = '\uFEFFrotated\r\n'
   assert.equal(readConninfo().password, 'rotated')
   const { faults } = errorOf(() => read({ PGPASSWORD_FILE: '/two' }, { '/two': 'secret\n\n' }))
   assert.match(faults.join(), /^PGPASSWORD_FILE holds a line break/)

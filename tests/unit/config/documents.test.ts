@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import type { Parameter } from '../../../lib/conninfo/parameter.ts'
 import { parameters } from '../../../lib/conninfo/parameters.ts'
+import type { Parameter } from '../../../lib/conninfo/table.ts'
 import { understood } from '../conninfo/understood.ts'
 
 const text = readFileSync(new URL('../../../docs/configuration.md', import.meta.url), 'utf8')

@@ -389,6 +389,32 @@ test('partsOfVariables() names each variable that is wrong', () => {
   assert.deepEqual(faultsOf(readVariables(env)).match(/^\w+/gm)?.sort(), names)
 })
 
+test('partsOfVariables() names a variable that holds a placeholder; a password may look like one', () => {
+  const env = { PGHOST: '{{ host }}', PGUSER: '<user>', PGDATABASE: '{your_database}', PGPASSWORD: '<$>{x}' }
+  const names = ['PGDATABASE', 'PGHOST', 'PGUSER']
+  assert.deepEqual(
+    faultsOf(readVariables(env))
+      .match(/^\w+(?= has a placeholder)/gm)
+      ?.sort(),
+    names,
+  )
+})
+
+test('conninfoOf() refuses a URL where a name belongs, because names are printed', () => {
+  for (const variable of ['PGUSER', 'PGDATABASE', 'PGAPPNAME']) {
+    const faults = faultsOf(readVariables({ [variable]: 'postgres://app:Tr0ub4dor@db/shop' }))
+    assert.match(faults, new RegExp(`^${variable} must be a name, not a URL`))
+    assert.doesNotMatch(faults, /Tr0ub4dor/)
+  }
+})
+
+test('mergeParts() takes what is verified from where the mode is from', () => {
+  const env = { PGSSLMODE: 'no-verify' }
+  const of = (query: string) => given(readUrl(`postgres://db/shop?${query}`, 'DATABASE_URL', 'osuser', env))
+  assert.equal(of('sslmode=require&sslrootcert=/ca.pem').tls.mode, 'verify-ca')
+  assert.equal(of('sslrootcert=/ca.pem').tls.mode, 'require')
+})
+
 for (const name of ['PGUSER', 'PGPASSWORD', 'PGDATABASE']) {
   test(`partsOfVariables() refuses a line break in ${name}, with a hint`, () => {
     for (const value of ['Tr0ub4dor\n', 'Tr0\tub4dor', '\x7fTr0ub4dor']) {

@@ -1,4 +1,4 @@
-// 250 connection strings from public documents, and what each is understood as.
+// Some 530 connection strings as public documents have them, and what each is understood as.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
@@ -26,6 +26,11 @@ test('no string of the list makes the parser repeat a value in a fault', () => {
       if (said.startsWith('refused')) assert.doesNotMatch(said, /Tr0ub4dor/, marked)
     }
   }
+})
+
+test('readForm() reads a text of any length', () => {
+  for (const text of ['"'.repeat(100_000), 'a=b;'.repeat(20_000), `postgres://${'a@'.repeat(100_000)}`])
+    assert.doesNotThrow(() => readForm(text))
 })
 
 test('readForm() reads any text without throwing, and each fault is one line', () => {

@@ -3,37 +3,60 @@ import type { Result } from '../error.ts'
 import { type Dialect, type Form, isName, isPlaceholder, placeholderFault } from './pair.ts'
 import { findParameter } from './parameters.ts'
 
-const keyword = /\s*([^=\s]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'|((?!')(?:[^\s\\]|\\.)*))\s*/sy
-const dotnetPair = /[\s;]*([^=;]+?)\s*=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|([^;]*?))\s*(?:;|$)[\s;]*/sy
+const keyword = /\s*([^=\s]+)\s*=\s*(?:'((?:[^'\\]|\\.)*)'(?=\s|$)|((?!')(?:[^\s\\]|\\.)*))\s*/sy
+const dotnetPair =
+  /[\s;]*([^=;]+?)\s*=\s*(?:"((?:[^"]|"")*)"|'((?:[^']|'')*)'|((?!["'])[^;]*?))\s*(?:;|$)[\s;]*/sy
+
+interface Written {
+  readonly name: string
+  readonly value: string
+  readonly isQuoted: boolean
+}
 
 /** A ; separates pairs in .NET; in libpq's keywords it is a part of a value. */
-export function readPairs(text: string): Result<Form> {
+export function readKeywords(text: string): Result<Form> {
   const keywords = scan(text, keyword)?.map(([name = '', quoted, plain = '']) => {
-    return { name, value: (quoted ?? plain).replace(/\\(.)/gs, '$1') }
+    return { name, value: (quoted ?? plain).replace(/\\(.)/gs, '$1'), isQuoted: quoted !== undefined }
   })
   const isKnown = ([, name = '']: readonly string[]) => findParameter(name) !== undefined
   const separates = [...text.matchAll(/;\s*([\w ]+?)\s*=/g)].some(isKnown)
   const isDotnet = separates || (text.includes(';') && (keywords?.length ?? 1) === 1)
-  if (!isDotnet) return keywords ? formOf('libpq', keywords) : { faults: [noForm] }
-  const pairs = scan(text, dotnetPair)?.map(([name = '', double, single, plain = '']) => {
-    return { name, value: double?.replaceAll('""', '"') ?? single?.replaceAll("''", "'") ?? plain }
+  if (!isDotnet) return formOf('libpq', keywords)
+  const pairs = scan(text, dotnetPair)?.map(([name = '', double, single, plain]) => {
+    const value = double?.replaceAll('""', '"') ?? single?.replaceAll("''", "'") ?? plain ?? ''
+    return { name, value, isQuoted: plain === undefined }
   })
-  return pairs ? formOf('dotnet', pairs) : { faults: [noForm] }
+  return formOf('dotnet', pairs)
 }
+
+/**
+ * `user=app password=secret` as one value: the ; that made this .NET's form, or the \ before a space, may be a part of
+ * libpq's password. So it is after `password= dbname=app`, which libpq reads as a password.
+ */
+function holdsPair({ value, isQuoted }: Written): boolean {
+  const names = [...value.matchAll(/(?:^|\s)([^\s=]+)\s*=/g)].map(([, name = '']) => name)
+  return !isQuoted && names.some(name => findParameter(name)?.use === 'place')
+}
+
+const twoForms =
+  "can be read in two ways: put a value that is empty, or holds a space, ; or =, in quotes (password='')"
 
 const noForm =
   'must begin with postgres:// or postgresql://, or be pairs such as host=db dbname=app (a value with spaces in quotes)'
 
-function formOf(dialect: Dialect, written: readonly { name: string; value: string }[]): Result<Form> {
+function formOf(dialect: Dialect, written: readonly Written[] | undefined): Result<Form> {
+  if (!written) return { faults: [noForm] }
   // A password in the wrong variable may end with =, and its name would be a piece of it.
-  if (!written.some(({ name }) => findParameter(name)?.use === 'place')) return { faults: [noForm] }
+  const isPlaced = written.some(({ name }) => findParameter(name)?.use === 'place')
+  if (!isPlaced || !written.every(({ name }) => isName(name))) return { faults: [noForm] }
+  if (written.some(holdsPair)) return { faults: [twoForms] }
   const faults: string[] = []
   // What follows the password may be the rest of it: one with a space that is not quoted.
   const password = written.findIndex(({ name }) => findParameter(name)?.name === 'password')
   const pairs = written.map((pair, index) => {
     const known = findParameter(pair.name)?.name
     if (isPlaceholder(known, pair.value)) faults.push(placeholderFault(known))
-    return { ...pair, isSafe: isName(pair.name) && (password < 0 || index <= password) }
+    return { name: pair.name, value: pair.value, isSafe: password < 0 || index <= password }
   })
   return { value: { dialect, pairs, faults } }
 }

@@ -1,4 +1,4 @@
-// What is known about one connection parameter, and how names of parameters are compared.
+// Writes the rows of the tables of connection parameters, and compares names in all their spellings.
 
 /** One parameter of a connection string. */
 export interface Parameter {
@@ -51,5 +51,7 @@ export function plainNameOf(text: string): string {
 
 /** A parameter that is not known, but whose name is about trust or place: it can't just be left out. */
 export function mattersByName(spelling: string): boolean {
-  return /^(ssl|tls|cert|host|auth|channel|target|service)/.test(plainNameOf(spelling))
+  return /^(host|addr|auth|channel|target|service|trust|verif)|ssl|tls|cert|^(endpoint|instance|socket)$/.test(
+    plainNameOf(spelling),
+  )
 }
