@@ -2,7 +2,8 @@
 // Runs the command that the command line names; the only file that touches `process`.
 import { readFileSync } from 'node:fs'
 import { type Command, readCommand, usage } from './lib/config/command.ts'
-import { describeConfig, readClientConfig, readConfig, settingsHelp } from './lib/config/config.ts'
+import { describeConfig, readClientConfig, readConfig } from './lib/config/config.ts'
+import { settingsHelp } from './lib/config/settings.ts'
 import { reportFault } from './lib/fault.ts'
 import { openHost } from './lib/system/host.ts'
 

@@ -11,8 +11,19 @@ export class ConfigError extends Error {
   }
 }
 
+/** A value, or every fault that was found: sentences that name the setting and repeat no value. */
+export type Result<T> = { readonly value: T } | { readonly faults: readonly string[] }
+
 /** The command line can't be understood; the message says what was expected. */
-export class UsageError extends Error {}
+export class UsageError extends Error {
+  /** How the command line wants its output, as far as it could be read. */
+  readonly output: 'line' | 'nagios'
+
+  constructor(message: string, output: 'line' | 'nagios' = 'line') {
+    super(message)
+    this.output = output
+  }
+}
 
 /**
  * The code of a failure, safe to log: five characters of SQLSTATE, or a name such as ECONNREFUSED. Node gives an

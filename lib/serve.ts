@@ -28,7 +28,11 @@ export async function serve(config: Config, host: Host, version: string): Promis
   const log = openLog(config, host)
   const life = createLife()
   const { phase } = life
-  const database = createDatabase({ ...config, phase, now })
+  const readConninfo = () =>
+    config.readConninfo(faults =>
+      log('stale_secret', `the last good settings are used: ${faults.join('; ')}`),
+    )
+  const database = createDatabase({ ...config, readConninfo, phase, now })
   const connections = createConnections(host.maxConnections())
   const monitors = createMonitors({ config, host, version, log, database, inFlight: connections.inFlight })
 
@@ -78,9 +82,9 @@ export async function serve(config: Config, host: Host, version: string): Promis
   host.process.on('SIGINT', shutdown)
   handleErrors(host, database, log)
 
-  log('start', `pg-health ${version}, database ${config.database}`, {
+  log('start', `pg-health ${version}, database ${config.maskedUrl}`, {
     version,
-    database: config.database,
+    database: config.maskedUrl,
   })
   if (config.leftOut.length > 0) {
     log('parameters_left_out', `ignored parameters of the database URL: ${config.leftOut.join(', ')}`)

@@ -1,6 +1,6 @@
 // Runs the check command: asks once or until it is healthy, prints what it found, gives the exit code.
 import type { CheckCommand } from '../config/command.ts'
-import { type ClientConfig, urlOf } from '../config/config.ts'
+import { type ClientConfig, ownUrlOf } from '../config/config.ts'
 import { askServer } from './ask.ts'
 import { pluginResultOf } from './nagios.ts'
 import { createProgress, waitForHealthy } from './wait.ts'
@@ -64,7 +64,7 @@ export function check(
 ): Promise<number> {
   return runCheck({
     ...command,
-    url: command.url ?? ownUrl(client),
+    url: command.url ?? ownUrlOf(client),
     timeoutMs: command.timeoutMs ?? defaultTimeoutMs(client),
     slowMs: client.slowMs,
     now,
@@ -76,10 +76,4 @@ export function check(
 /** Longer than the server's deadline, so that its answer arrives before we give up. Milliseconds. */
 export function defaultTimeoutMs({ timeoutMs }: Pick<ClientConfig, 'timeoutMs'>): number {
   return Math.max(5_000, timeoutMs + 1_000)
-}
-
-/** The server in the same container: it has the same HOST and PORT. */
-function ownUrl({ host, port }: ClientConfig): URL {
-  const everywhere = host === undefined || host === '0.0.0.0' || host === '::'
-  return new URL(urlOf(everywhere ? '127.0.0.1' : host, port))
 }

@@ -1,4 +1,4 @@
-// Reads the command line: what the program is asked to do, or what is wrong with the asking.
+// Reads the command line: what the program is asked to do, or what is wrong with the arguments.
 import { parseArgs } from 'node:util'
 import { UsageError } from '../error.ts'
 
@@ -14,13 +14,26 @@ export interface CheckCommand {
   readonly output: 'line' | 'nagios' | 'none'
 }
 
+/** The options of "check", and the lines of --help for them. */
+const checkOptions = {
+  timeout: {
+    type: 'string',
+    meaning: 'give up after MS milliseconds (default 5000, or 1000 above HEALTH_TIMEOUT_MS)',
+  },
+  wait: { type: 'string', meaning: 'ask again until it is healthy, for MS milliseconds' },
+  nagios: { type: 'boolean', meaning: 'print performance data, exit 0, 1, 2 or 3 as plugins do' },
+  quiet: { type: 'boolean', short: 'q', meaning: 'print nothing' },
+} as const
+
+const optionLines = Object.entries(checkOptions).map(([name, { type, meaning }]) => {
+  const option = `--${name}${type === 'string' ? ' MS' : ''}`
+  return `           ${option.padEnd(22)}${meaning}\n`
+})
+
+/** What --help prints before the settings. */
 export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
        pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1
-           --timeout MS          give up after MS milliseconds (default 5000, or 1000 above HEALTH_TIMEOUT_MS)
-           --wait MS             ask again until it is healthy, for MS milliseconds
-           --nagios              print performance data, exit 0, 1, 2 or 3 as plugins do
-           --quiet               print nothing
-       pg-health --check-config  read the settings, name every fault, exit 0 or 78
+${optionLines.join('')}       pg-health --check-config  read the settings, name every fault, exit 0 or 78
        pg-health --help | --version
 
 URL is http://127.0.0.1:$PORT/health unless given.
@@ -30,17 +43,27 @@ Exit codes: 0 stopped cleanly, 1 runtime failure (port taken), 64 usage, 70 inte
 /**
  * Reads the arguments after the program's name.
  *
- * @throws UsageError
+ * @throws UsageError, whose `output` says how the command line wants its output.
  */
 export function readCommand(args: readonly string[]): Command {
+  try {
+    return commandOf(args)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    throw new UsageError(error.message, args.includes('--nagios') ? 'nagios' : 'line')
+  }
+}
+
+function commandOf(args: readonly string[]): Command {
   const { values, positionals } = parse(args)
   const [verb, url, ...surplus] = positionals
+  const checkOption = Object.keys(checkOptions).some(name => name in values)
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
   // Not repeated: it may be a database URL, password and all.
   if (verb !== undefined && verb !== 'check') throw new UsageError('Unknown command: there is only "check"')
   if (surplus.length > 0) throw new UsageError(`Only one URL can be checked, not ${surplus.length + 1}`)
-  if (verb === undefined && checkOptions.some(name => values[name] !== undefined)) {
+  if (verb === undefined && checkOption) {
     throw new UsageError('--timeout, --wait, --nagios and --quiet belong to "check"')
   }
   if (verb !== undefined && values['check-config']) {
@@ -58,25 +81,20 @@ export function readCommand(args: readonly string[]): Command {
   }
 }
 
-const checkOptions = ['timeout', 'wait', 'nagios', 'quiet'] as const
-
 function parse(args: readonly string[]) {
   try {
     return parseArgs({
       args: [...args],
       allowPositionals: true,
       options: {
+        ...checkOptions,
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean', short: 'v' },
         'check-config': { type: 'boolean' },
-        timeout: { type: 'string' },
-        wait: { type: 'string' },
-        nagios: { type: 'boolean' },
-        quiet: { type: 'boolean', short: 'q' },
       },
     })
   } catch (error) {
-    // Of an unknown option no more than a plain name is repeated: it may be a database URL, too.
+    // Of an unknown option only a plain name is repeated: it may be a database URL, too.
     const { message } = error as Error
     const [fault] = /^(?:Unknown option '[a-z-]+'|Option .+)/.exec(message) ?? ['Unknown option']
     throw new UsageError(fault)

@@ -84,9 +84,9 @@ export const events = {
   },
   stale_secret: {
     level: 'warn',
-    fields: ['setting', 'code'],
+    fields: [],
     meaning:
-      'A file with a password or a database URL is empty or cannot be read. The last good value is used.',
+      'A file with a password or a database URL is empty or cannot be read; the message says which. The last good value is used.',
   },
   requests_refused: {
     level: 'warn',

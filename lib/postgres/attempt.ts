@@ -1,8 +1,9 @@
 // Opens sessions: one attempt at a time, never more than ten per second.
+
+import type { CertifiedConninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
 import { type Now, withDeadline } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
-import type { CertifiedConninfo } from './conninfo.ts'
 import { createHosts } from './hosts.ts'
 import { createLookup } from './lookup.ts'
 import { Expired } from './reason.ts'

@@ -2,8 +2,8 @@
 
 import net from 'node:net'
 import tls from 'node:tls'
+import { type CertifiedConninfo, type Host, socketPathOf } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
-import type { CertifiedConninfo, Host } from './conninfo.ts'
 import { reasonOf, TlsFailure } from './reason.ts'
 
 /** A socket that is being opened. */
@@ -93,26 +93,28 @@ export function connect(host: Host, conninfo: CertifiedConninfo, options: Connec
   }
 }
 
-/** Whether `host` is the directory of a Unix socket. */
-export function isUnixSocket({ host, address }: Host): boolean {
-  return address === undefined && host.startsWith('/')
+/** Whether `host` is a Unix socket. */
+export function isUnixSocket(host: Host): boolean {
+  return socketPathOf(host) !== undefined
 }
 
 /** Starts one attempt: at a Unix socket, or at each address of a name in turn. */
 function connectAttempt(host: Host, { lookup, addressTimeoutMs }: ConnectOptions): net.Socket {
-  const socket = isUnixSocket(host)
-    ? net.connect({ path: `${host.host}/.s.PGSQL.${host.port}` })
-    : net.connect({
-        host: host.address ?? host.host,
-        port: host.port,
-        lookup,
-        autoSelectFamily: true,
-        autoSelectFamilyAttemptTimeout: addressTimeoutMs,
-        noDelay: true,
-        // Detects a peer that disappeared while the session was idle.
-        keepAlive: true,
-        keepAliveInitialDelay: 15_000,
-      })
+  const path = socketPathOf(host)
+  const socket =
+    path !== undefined
+      ? net.connect({ path })
+      : net.connect({
+          host: host.address ?? host.host,
+          port: host.port,
+          lookup,
+          autoSelectFamily: true,
+          autoSelectFamilyAttemptTimeout: addressTimeoutMs,
+          noDelay: true,
+          // Detects a peer that disappeared while the session was idle.
+          keepAlive: true,
+          keepAliveInitialDelay: 15_000,
+        })
   return socket.on('error', ignore)
 }
 

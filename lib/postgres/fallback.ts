@@ -1,8 +1,8 @@
 // Opens a session in the first way that the server accepts: in plain text, or with TLS.
 
+import type { CertifiedConninfo } from '../conninfo/conninfo.ts'
 import { codeOf } from '../error.ts'
 import { type ConnectOptions, isUnixSocket } from './connect.ts'
-import type { CertifiedConninfo } from './conninfo.ts'
 import { reasonOf } from './reason.ts'
 import { openSession, type Session } from './session.ts'
 

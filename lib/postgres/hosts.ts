@@ -1,9 +1,10 @@
 // Opens a session with one of several hosts: the last good one first, silent ones last.
+
+import type { CertifiedConninfo, Host } from '../conninfo/conninfo.ts'
 import { codeOf } from '../error.ts'
 import { type Now, withDeadline } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import type { ConnectOptions } from './connect.ts'
-import type { CertifiedConninfo, Host } from './conninfo.ts'
 import { openWithFallback } from './fallback.ts'
 import { Expired, reasonOf, Unfit } from './reason.ts'
 import { wantedRoles } from './role.ts'

@@ -1,10 +1,7 @@
 // Asks PostgreSQL what it is: the queries for the role and the lag, and what their results mean.
-import type postgres from 'postgres'
-import type { Role } from '../health/verdict.ts'
-import type { Conninfo } from './conninfo.ts'
 
-/** The result of a query: the bytes of the values, row by row. */
-export type Rows = postgres.RawRowList<postgres.Row[]>
+import type { Conninfo } from '../conninfo/conninfo.ts'
+import type { Role } from '../health/verdict.ts'
 
 /** A query that is one text without parameters, in the form that the driver takes. */
 export const textOf = (text: TemplateStringsArray) => text
@@ -26,22 +23,14 @@ export const lagQuestion = textOf`/*NO QUERY CACHE*/ SELECT (SELECT greatest(pg_
 
 const roles: readonly Role[] = ['primary', 'read_only', 'standby']
 
-/** The role in the result of `roleQuestion`. Undefined if the result is not one. */
-export function readRole(rows: Rows): Role | undefined {
-  return roles.find(role => role === onlyValueOf(rows))
+/** The role that the value of `roleQuestion` says. Undefined if it says none. */
+export function readRole(value: string | undefined): Role | undefined {
+  return roles.find(role => role === value)
 }
 
-/** The bytes in the result of `lagQuestion`. Undefined if it is NULL. */
-export function readLag(rows: Rows): number | undefined {
-  const value = onlyValueOf(rows)
+/** The bytes that the value of `lagQuestion` says. Undefined if it is NULL. */
+export function readLag(value: string | undefined): number | undefined {
   return value !== undefined && /^\d+$/.test(value) ? Number(value) : undefined
-}
-
-/** The only value of a result. Undefined if there is none, or more than one. */
-function onlyValueOf(rows: Rows): string | undefined {
-  const [row, ...more] = rows
-  const value = row?.[0]
-  return more.length > 0 || !value ? undefined : String(value)
 }
 
 const wanted: Readonly<Record<Conninfo['targetSessionAttrs'], readonly Role[] | undefined>> = {

@@ -7,14 +7,14 @@
 // - `query.cancel()` blocks a connection that is still opening, or ends the process: it is never called.
 import type { Socket } from 'node:net'
 import postgres from 'postgres'
+import type { CertifiedConninfo, Conninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
 import { type Now, withDeadline } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
-import type { CertifiedConninfo, Conninfo } from './conninfo.ts'
 import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
 import { Expired } from './reason.ts'
-import { lagQuestion, type Rows, readLag, readRole, roleQuestion, textOf, wantedRoles } from './role.ts'
+import { lagQuestion, readLag, readRole, roleQuestion, textOf, wantedRoles } from './role.ts'
 import { saslprep } from './saslprep.ts'
 
 export interface Session {
@@ -57,8 +57,8 @@ export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions
     ready: open(),
     isOpen,
     select,
-    readRole: () => query(roleQuestion, readRole),
-    readLag: () => query(lagQuestion, readLag),
+    readRole: () => query(roleQuestion, rows => readRole(onlyValueOf(rows))),
+    readLag: () => query(lagQuestion, rows => readLag(onlyValueOf(rows))),
     destroy: connecting.destroy,
     end: () => sql.end(),
   }
@@ -113,6 +113,16 @@ export function isStatementError(error: unknown): boolean {
 export async function retire(session: Session, patienceMs: number, now: Now) {
   const timeout = () => new Expired('timeout')
   await withDeadline(session.end(), now() + patienceMs, now, timeout).catch(error => session.destroy(error))
+}
+
+/** The result of a query: the bytes of the values, row by row. */
+type Rows = postgres.RawRowList<postgres.Row[]>
+
+/** The only value of a result. Undefined if it is NULL, or there is none or more than one. */
+function onlyValueOf(rows: Rows): string | undefined {
+  const [row, ...more] = rows
+  const value = row?.[0]
+  return more.length > 0 || !value ? undefined : String(value)
 }
 
 /** The OIDs of int8, int2 and int4. PostgreSQL answers int4; CockroachDB and Spanner's PostgreSQL interface int8. */

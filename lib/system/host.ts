@@ -4,6 +4,13 @@ import { userInfo } from 'node:os'
 import { codedError } from '../error.ts'
 import { isJournal } from './systemd.ts'
 
+/** A text file, its permissions (the last nine bits), and its owner. */
+export interface TextFile {
+  readonly text: string
+  readonly mode: number
+  readonly ownerId: number
+}
+
 export interface Host {
   readonly process: NodeJS.Process
   readonly args: readonly string[]
@@ -23,7 +30,7 @@ export interface Host {
   /** Writes a line to standard error. */
   printError(line: string): void
   /** Reads a text file. Throws an error with a `code`. */
-  readTextFile(path: string): string
+  readTextFile(path: string): TextFile
   /** The user of the process, which is libpq's default role. Empty if the user has no name, as in some containers. */
   userName(): string
   /** How many connections the server may hold, so that the database always gets a file descriptor. */
@@ -70,9 +77,10 @@ export function openHost(process: NodeJS.Process): Host {
 }
 
 /** Refuses a FIFO or a device: it could block the program, or never end. */
-function readTextFile(path: string): string {
-  if (!statSync(path).isFile()) throw codedError('NOT_A_FILE')
-  return readFileSync(path, 'utf8')
+function readTextFile(path: string): TextFile {
+  const status = statSync(path)
+  if (!status.isFile()) throw codedError('NOT_A_FILE')
+  return { text: readFileSync(path, 'utf8'), mode: status.mode & 0o777, ownerId: status.uid }
 }
 
 function readUserName(): string | undefined {

@@ -7,8 +7,8 @@ import { chownSync, mkdtempSync, rmSync } from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
 import net, { type AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
+import type { Tls } from '../../lib/conninfo/conninfo.ts'
 import { codedError } from '../../lib/error.ts'
-import type { TlsMode } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
 import { createLookup } from '../../lib/postgres/lookup.ts'
 import { administer } from '../support/administer.ts'
@@ -88,7 +88,7 @@ describe('the answer to SSLRequest', () => {
     const { port } = peer.address() as AddressInfo
     return {
       sent,
-      conninfo: (mode: TlsMode) => conninfoOf(port, { user: 'u', password: 'geheim', tls: { mode } }),
+      conninfo: (mode: Tls['mode']) => conninfoOf(port, { user: 'u', password: 'geheim', tls: { mode } }),
     }
   }
 

@@ -5,9 +5,9 @@ import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import postgres from 'postgres'
+import { readUrl } from '../../lib/conninfo/conninfo.ts'
 import { codeOf } from '../../lib/error.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
-import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase, type DatabaseOptions } from '../../lib/postgres/database.ts'
 import { noFiles } from '../support/database.ts'
 import { error, fatal, message, openPeer, row, type Scenario, silence, welcome } from '../support/peer.ts'
@@ -38,7 +38,7 @@ after(() => server.close())
 function openDatabase(t: TestContext, url: string, options: Partial<DatabaseOptions> = {}) {
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
   if ('faults' in reading) throw new Error(reading.faults.join())
-  const target = { ...reading.target, ...noFiles }
+  const target = { ...reading.value, ...noFiles }
   const defaults = { timeoutMs: 1_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, now }
   const database = createDatabase({
     readConninfo: () => target,
@@ -225,9 +225,9 @@ describe('database.check() on a session', () => {
     await administer(sql => sql`create role guest login password 'old'`.simple())
     const passwords = ['wrong', 'old']
     const reading = readUrl(`postgres://guest@127.0.0.1:${server.port}/postgres`, 'DATABASE_URL', '')
-    assert.ok('target' in reading)
+    assert.ok('value' in reading)
     const { ask } = openDatabase(t, server.url, {
-      readConninfo: () => ({ ...reading.target, ...noFiles, password: passwords.shift() ?? '' }),
+      readConninfo: () => ({ ...reading.value, ...noFiles, password: passwords.shift() ?? '' }),
     })
     assert.equal((await ask()).result, 'auth_failed')
     assert.equal((await ask()).result, 'healthy')

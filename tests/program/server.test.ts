@@ -7,7 +7,7 @@ import http from 'node:http'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { settings as settingsTable } from '../../lib/config/config.ts'
+import { settings as settingsTable } from '../../lib/config/settings.ts'
 import { sentences } from '../../lib/health/verdict.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy, type Statement } from '../support/proxy.ts'
@@ -223,13 +223,9 @@ describe('the program', () => {
     assert.deepEqual(names, ['start', 'listening', 'healthy', 'unhealthy', 'healthy'])
   })
 
-  test('takes nothing but TLS from PG… variables that stand beside a URL', async t => {
-    const server = await start(t, {
-      DATABASE_URL: postgres.url,
-      PGPORT: '1',
-      PGTARGETSESSIONATTRS: 'standby',
-      PGOPTIONS: 'x',
-    })
+  test('takes from PG… variables beside a URL only what the URL does not say', async t => {
+    const other = { PGHOST: '192.0.2.1', PGPORT: '1', PGUSER: 'nobody', PGDATABASE: 'nowhere' }
+    const server = await start(t, { ...other, DATABASE_URL: postgres.url })
     assert.equal((await ask(`${server.origin}/health`)).body, healthy)
   })
 

@@ -10,12 +10,13 @@ import { promisify } from 'node:util'
 import type { Deployment } from 'kubernetes-types/apps/v1.js'
 import type { Container, Pod, PodSpec, Probe } from 'kubernetes-types/core/v1.js'
 import { parse } from 'yaml'
-import { readConfig, settings } from '../../lib/config/config.ts'
+import { readConfig } from '../../lib/config/config.ts'
+import { settings } from '../../lib/config/settings.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 const folder = join(root, 'deploy/kubernetes')
 const names = readdirSync(folder)
-const config = readConfig({ PGHOST: 'x' }, () => '', 'x')
+const config = readConfig({ PGHOST: 'x' }, () => ({ text: '', mode: 0o600, ownerId: 0 }), 'x')
 /** After DRAIN_MS and this, milliseconds, lifecycle ends a stop by force. */
 const overdueMs = Number(
   /overdueMs = ([\d_]+)/

@@ -154,10 +154,11 @@ async function serves(t: TestContext, cwd: string, program: string, ...args: str
 
 test('the types hold for who compiles against them', async () => {
   const program = `import { readConfig, type Config } from 'pg-health/dist/lib/config/config.js'
-    export const port: number = readConfig({}, () => '', '').port
+    const readFile = () => ({ text: '', mode: 0o600, ownerId: 0 })
+    export const port: number = readConfig({}, readFile, '').port
     export const host: Config['host'] = undefined
     // @ts-expect-error
-    export const wrong: number = readConfig({}, () => '', '').host`
+    export const wrong: number = readConfig({}, readFile, '').host`
   writeFileSync(join(installed, 'use.mts'), program)
   const options = ['--noEmit', '--strict', '--module', 'nodenext', '--types', '', 'use.mts']
   await run(installed, process.execPath, join(root, 'node_modules/typescript/bin/tsc'), ...options)

@@ -8,7 +8,7 @@ import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { usage } from '../../lib/config/command.ts'
-import { settings } from '../../lib/config/config.ts'
+import { settings } from '../../lib/config/settings.ts'
 import { type Cleanup, createCleanup, findRuntime, type Runtime } from '../support/containers.ts'
 import { findTool } from '../support/tools.ts'
 
@@ -28,7 +28,7 @@ const healthy = '{"status": "healthy","database": "connected"}'
 const unitValue = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(unitText)?.[1] ?? ''
 
 test('the service has time for a stop: DRAIN_MS and 3 s', () => {
-  const drainMs = Number(settings.find(({ name }) => name === 'DRAIN_MS')?.default)
+  const drainMs = Number(settings.find(({ name }) => name === 'DRAIN_MS')?.defaultText)
   const [, seconds] = /^(\d+)s$/.exec(unitValue('TimeoutStopSec')) ?? []
   assert.ok(Number(seconds) * 1000 >= drainMs + 3_000)
 })

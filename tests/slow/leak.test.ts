@@ -8,8 +8,8 @@ import { type TestContext, test } from 'node:test'
 import tls from 'node:tls'
 import v8 from 'node:v8'
 import vm from 'node:vm'
+import { readUrl } from '../../lib/conninfo/conninfo.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
-import { readUrl } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
 import { type Certified, createRoot, sign } from '../support/certificates.ts'
 import { noFiles } from '../support/database.ts'
@@ -109,8 +109,8 @@ type Asker = ReturnType<typeof createAsker>
 function createAsker(url: string, limits: Limits) {
   const { timeoutMs = 5_000, connectTimeoutMs = 5_000, sessionMaxAgeMs = 60_000, impatientMs } = limits
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
-  assert.ok('target' in reading)
-  const target = { ...reading.target, ...noFiles }
+  assert.ok('value' in reading)
+  const target = { ...reading.value, ...noFiles }
   let leaptMs = 0
   const now = () => performance.now() + leaptMs
   const readConninfo = () => target

@@ -1,7 +1,7 @@
 // Checks a database once, without the program around it: what to connect to, and what became of it.
 import type { TestContext } from 'node:test'
+import type { CertifiedConninfo, Tls } from '../../lib/conninfo/conninfo.ts'
 import { codeOf } from '../../lib/error.ts'
-import type { CertifiedConninfo, Tls } from '../../lib/postgres/conninfo.ts'
 import { createDatabase } from '../../lib/postgres/database.ts'
 
 /** What a Conninfo that names no files holds instead of their text. */
@@ -25,7 +25,6 @@ export function conninfoOf(port: number, changes: ConninfoChanges = {}): Certifi
     database: 'postgres',
     applicationName: 'pg-health',
     options: '',
-    rootCertSetting: '',
     ...noFiles,
     ...rest,
     tls: {

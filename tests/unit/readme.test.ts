@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { usage } from '../../lib/config/command.ts'
-import { settings } from '../../lib/config/config.ts'
+import { settings } from '../../lib/config/settings.ts'
 import { meanings, type Reason, sentences } from '../../lib/health/verdict.ts'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
@@ -12,7 +12,8 @@ const scripts = JSON.parse(readFileSync(new URL('../../package.json', import.met
 
 /** The row of each setting, as both tables of settings have it. */
 const rows = settings.map(
-  ({ name, default: text, accepts, meaning }) => `| \`${name}\` | ${text || '–'} | ${accepts} | ${meaning} |`,
+  ({ name, defaultText: text, accepts, meaning }) =>
+    `| \`${name}\` | ${text || '–'} | ${accepts} | ${meaning} |`,
 )
 const head = ['| variable | default | must be | what for |', '|---|---|---|---|']
 

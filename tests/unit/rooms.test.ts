@@ -12,8 +12,9 @@ const lib = new URL('../../lib/', import.meta.url)
 /** The rooms, and the rooms that each may import from: those above it, so there is no cycle. All may import error.ts. */
 const rooms: Record<string, readonly string[]> = {
   health: [],
-  postgres: ['health'],
-  config: ['postgres'],
+  conninfo: [],
+  postgres: ['health', 'conninfo'],
+  config: ['conninfo'],
   http: ['health'],
   monitor: ['health'],
   page: ['health', 'monitor'],
@@ -23,9 +24,10 @@ const rooms: Record<string, readonly string[]> = {
 
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
-  health: ['deadline', 'phase', 'probe', 'reply', 'verdict'],
-  postgres: ['conninfo', 'database'],
-  config: ['command', 'config'],
+  health: ['deadline', 'phase', 'probe', 'reply', 'role', 'verdict'],
+  conninfo: ['conninfo', 'parameters'],
+  postgres: ['database'],
+  config: ['command', 'config', 'settings'],
   http: ['connections', 'route', 'server'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],

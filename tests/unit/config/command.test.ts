@@ -1,4 +1,4 @@
-// The command line: every form, and every way to get it wrong.
+// The command line: every form, and every fault in it.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -113,18 +113,32 @@ test('readCommand() gives each fault in one line', () => {
   }
 })
 
-test('usage names every option and every exit code', () => {
-  for (const word of [
-    '--help',
-    '--version',
-    '--check-config',
-    '--timeout',
-    '--wait',
-    '--nagios',
-    '--quiet',
-  ]) {
-    assert.ok(usage.includes(word), word)
+test('readCommand() says in its error how the command line wants its output', () => {
+  for (const [line, output] of [
+    ['check --nagios --wait soon', 'nagios'],
+    ['check --nagios --bogus', 'nagios'],
+    ['check --wait soon', 'line'],
+  ] as const) {
+    assert.throws(
+      () => readCommand(wordsOf(line)),
+      error => error instanceof UsageError && error.output === output,
+    )
   }
+})
+
+test('usage has the options of the parser in its lines, and every exit code', () => {
+  const words = usage.match(/--[a-z-]+/g)?.sort()
+  const options = ['--check-config', '--help', '--nagios', '--quiet', '--timeout', '--version', '--wait']
+  assert.deepEqual(words, options)
+  for (const option of options) {
+    const isUnknown = (error: unknown) => error instanceof UsageError && /Unknown/.test(error.message)
+    try {
+      readCommand([option])
+    } catch (error) {
+      assert.ok(!isUnknown(error), option)
+    }
+  }
+  for (const line of usage.split('\n')) assert.ok(line.length <= 110, line)
   assert.match(
     usage,
     /0 stopped cleanly, 1 runtime failure .*, 64 usage, 70 internal error, 78 configuration/,

@@ -3,19 +3,27 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { inspect } from 'node:util'
-import { readClientConfig, readConfig, settings, settingsHelp } from '../../../lib/config/config.ts'
+import {
+  type Config,
+  describeConfig,
+  ownUrlOf,
+  readClientConfig,
+  readConfig,
+  urlOf,
+} from '../../../lib/config/config.ts'
+import { settings, settingsHelp } from '../../../lib/config/settings.ts'
+import type { Environment } from '../../../lib/conninfo/conninfo.ts'
 import { ConfigError } from '../../../lib/error.ts'
-import type { Environment } from '../../../lib/postgres/conninfo.ts'
 
 const DATABASE_URL = 'postgres://app:secret@db.example/shop'
 const pem = '-----BEGIN CERTIFICATE-----\n'
 
-/** Reads from `files` as the system would. */
+/** Reads from `files` as the system would; all belong to the user, who alone may read them. */
 function readFrom(files: Environment) {
   return (path: string) => {
     const text = files[path]
     if (text === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT', path })
-    return text
+    return { text, mode: 0o600, ownerId: 1000 }
   }
 }
 
@@ -44,7 +52,16 @@ test('readConfig() needs nothing but a database; an empty variable is unset', ()
     drainMs: 5000,
     logLevel: 'info',
     logFormat: undefined,
-    database: 'postgres://app:***@db.example:5432/shop',
+    maskedUrl: 'postgres://app:***@db.example:5432/shop',
+    understood: [
+      ['host', 'db.example'],
+      ['port', '5432'],
+      ['user', 'app'],
+      ['password', 'set'],
+      ['database', 'shop'],
+      ['application', 'pg-health'],
+      ['TLS', 'prefer: TLS when the server has it, else plain text; the server is not verified'],
+    ],
     leftOut: [],
   }
   const empty = Object.fromEntries(settings.map(({ name }) => [name, '']))
@@ -55,13 +72,13 @@ test('readConfig() needs nothing but a database; an empty variable is unset', ()
   }
 })
 
-const numbers: [name: string, key: 'port' | 'timeoutMs', least: number, most: number][] = [
+const numbers: [name: string, key: keyof Config, least: number, most: number][] = [
   ['PORT', 'port', 0, 65_535],
   ['HEALTH_TIMEOUT_MS', 'timeoutMs', 200, 60_000],
-  ['HEALTH_CONNECT_TIMEOUT_MS', 'connectTimeoutMs' as 'port', 100, 300_000],
-  ['HEALTH_SESSION_MAX_AGE_MS', 'sessionMaxAgeMs' as 'port', 1000, 86_400_000],
-  ['HEALTH_SLOW_MS', 'slowMs' as 'port', 1, 60_000],
-  ['DRAIN_MS', 'drainMs' as 'port', 0, 600_000],
+  ['HEALTH_CONNECT_TIMEOUT_MS', 'connectTimeoutMs', 100, 300_000],
+  ['HEALTH_SESSION_MAX_AGE_MS', 'sessionMaxAgeMs', 1000, 86_400_000],
+  ['HEALTH_SLOW_MS', 'slowMs', 1, 60_000],
+  ['DRAIN_MS', 'drainMs', 0, 600_000],
 ]
 
 for (const [name, key, least, most] of numbers) {
@@ -101,6 +118,16 @@ test('readConfig() takes a name or an address as HOST', () => {
   for (const host of ['http://x', '[::]', 'a b']) errorOf(() => read({ DATABASE_URL, HOST: host }))
 })
 
+test('readConfig() refuses the platform that conda exports as HOST, and names HOST', () => {
+  for (const host of ['x86_64-conda-linux-gnu', 'aarch64-conda-linux-gnu', 'x86_64-apple-darwin13.4.0']) {
+    const { faults } = errorOf(() => read({ DATABASE_URL, HOST: host }))
+    assert.deepEqual(faults, [
+      'HOST must be a host name or an address; it looks like the platform that conda exports: unset HOST',
+    ])
+  }
+  for (const host of ['my-linux-box', 'db-linux.example', 'web_1']) read({ DATABASE_URL, HOST: host })
+})
+
 test('readConfig() knows a service link of Kubernetes in PORT', () => {
   assert.match(
     errorOf(() => read({ DATABASE_URL, PORT: 'tcp://10.0.0.1:80' })).message,
@@ -127,11 +154,14 @@ test('readConfig() names every fault at once', () => {
   assert.equal(message, faults.join('; '))
 })
 
-test('readConfig() takes the URL when the variables of libpq are set, too', () => {
-  assert.equal(
-    read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readConninfo().hosts[0].host,
-    'db.example',
-  )
+test('readConfig() prefers the URL to the variables of libpq, which fill in what it does not say', () => {
+  const { hosts, password } = read({ DATABASE_URL, PGHOST: 'other', PGPASSWORD: 'other' }).readConninfo()
+  assert.deepEqual([hosts[0].host, password], ['db.example', 'secret'])
+  const url = 'postgres://app@db.example/shop'
+  assert.equal(read({ DATABASE_URL: url, PGPASSWORD: 'other' }).readConninfo().password, 'other')
+  const files = { '/password': 'from a file' }
+  const fromFile = read({ DATABASE_URL: url, PGPASSWORD_FILE: '/password' }, files)
+  assert.equal(fromFile.readConninfo().password, 'from a file')
 })
 
 for (const [name, value] of Object.entries({
@@ -142,7 +172,7 @@ for (const [name, value] of Object.entries({
   PGPASSWORD: 'p',
 })) {
   test(`readConfig() reads the variables of libpq when ${name} is set and there is no URL`, () => {
-    assert.match(read({ [name]: value }).database, /^postgres:/)
+    assert.match(read({ [name]: value }).maskedUrl, /^postgres:/)
   })
 }
 
@@ -159,16 +189,46 @@ test('readConninfo() reads DATABASE_URL_FILE again, so that a rotated password i
   const { readConninfo } = read({ DATABASE_URL_FILE: '/url' }, files)
   files['/url'] = 'postgres://app:rotated@db.example/shop\r\n'
   assert.equal(readConninfo().password, 'rotated')
+})
+
+test('readConninfo() gives the last good value while a file is wrong, and says so once each time', () => {
+  const files: Record<string, string> = { '/url': DATABASE_URL }
+  const { readConninfo } = read({ DATABASE_URL_FILE: '/url' }, files)
+  const said: (readonly string[])[] = []
+  const readNow = () => readConninfo(faults => said.push(faults)).password
   files['/url'] = ''
-  assert.deepEqual(errorOf(readConninfo).faults, ['DATABASE_URL_FILE names an empty file'])
+  assert.deepEqual([readNow(), readNow()], ['secret', 'secret'])
+  assert.deepEqual(said, [['DATABASE_URL_FILE names an empty file']])
+  files['/url'] = 'postgres://app:rotated@db.example/shop'
+  assert.equal(readNow(), 'rotated')
+  delete files['/url']
+  assert.equal(readNow(), 'rotated')
+  assert.deepEqual(said[1], ['DATABASE_URL_FILE names a file that cannot be read (ENOENT)'])
+  assert.equal(readConninfo().password, 'rotated')
+})
+
+test('readConninfo() gives the last good password while PGPASSWORD_FILE or the password file is empty', () => {
+  const files = { '/password': 'secret', '/pgpass': '*:*:*:*:secret' }
+  for (const [name, path] of [
+    ['PGPASSWORD_FILE', '/password'],
+    ['PGPASSFILE', '/pgpass'],
+  ] as const) {
+    const { readConninfo } = read({ PGHOST: 'h', [name]: path }, files)
+    files[path] = ''
+    const said: string[] = []
+    assert.equal(readConninfo(faults => said.push(...faults)).password, 'secret')
+    assert.equal(said.length, 1)
+  }
 })
 
 test('readConninfo() reads PGPASSWORD_FILE again, and strips one newline from its end', () => {
-  const files = { '/password': 'secret\n\n' }
+  const files = { '/password': 'secret\n' }
   const { readConninfo } = read({ PGHOST: 'db.example', PGPASSWORD_FILE: '/password' }, files)
-  assert.equal(readConninfo().password, 'secret\n')
+  assert.equal(readConninfo().password, 'secret')
   files['/password'] = 'rotated'
   assert.equal(readConninfo().password, 'rotated')
+  const { faults } = errorOf(() => read({ PGPASSWORD_FILE: '/two' }, { '/two': 'secret\n\n' }))
+  assert.match(faults.join(), /^PGPASSWORD_FILE holds a line break/)
 })
 
 test('readConninfo() brings the root certificate along', () => {
@@ -220,7 +280,7 @@ test('ConfigError never holds a secret, not even one that was put into the wrong
   const environments: Environment[] = [
     ...settings.map(({ name }) => ({ DATABASE_URL: url, [name]: url })),
     { DATABASE_URL: 'postgres://app:Tr0ub4dor/@h/d' },
-    { DATABASE_URL: 'host=h password=Tr0ub4dor' },
+    { DATABASE_URL: 'host=h password=Tr0ub4dor sslmode=bogus' },
     { DATABASE_URL_FILE: 'postgres://app:Tr0ub4dor@h/d' },
     { PGPASSWORD_FILE: 'Tr0ub4dor' },
     { PGPASSWORD: 'Tr0ub4dor', PGPORT: 'Tr0ub4dor', PGHOST: 'Tr0ub4dor!', PGSSLMODE: 'Tr0ub4dor' },
@@ -248,7 +308,7 @@ test('readClientConfig() needs no database', () => {
 
 test('settingsHelp() lists every setting with its default', () => {
   const help = settingsHelp()
-  for (const { name, default: text, meaning } of settings) {
+  for (const { name, defaultText: text, meaning } of settings) {
     assert(help.includes(`  ${name}${text && ` (${text})`}\n      ${meaning}`), name)
   }
 })
@@ -263,4 +323,44 @@ test('readConfig() reads no certificate where there is no TLS', () => {
     PGSSLROOTCERT: '/none',
   }).readConninfo()
   assert.deepEqual([tls.mode, rootCert], ['disable', undefined])
+})
+
+test('describeConfig() prints what was understood, line by line, and no password', () => {
+  const ca = { '/ca.pem': pem }
+  const DATABASE_URL =
+    'postgres://app:Tr0ub4dor@db/shop?sslmode=verify-full&sslrootcert=/ca.pem&pool=5&hostaddr=::1'
+  assert.equal(
+    describeConfig(read({ DATABASE_URL, PGCONNECT_TIMEOUT: '5', PGOPTIONS: '-c geqo=off' }, ca)),
+    `The settings are right: postgres://app:***@db:5432/shop
+  host        db
+  address     ::1
+  port        5432
+  user        app
+  password    set
+  database    shop
+  application pg-health
+  options     set
+  TLS         verify-full: TLS always; the server has a certificate from an authority of /ca.pem, for db
+  left out    pool, PGCONNECT_TIMEOUT
+`,
+  )
+  assert.match(describeConfig(read({ PGHOST: '/run/pg' })), /TLS +none: a Unix socket has no TLS\n$/)
+  assert.doesNotMatch(
+    describeConfig(read({ DATABASE_URL: 'postgres://a%0Ab:Tr0ub4dor@h/d' })),
+    /a\nb|Tr0ub4dor/,
+  )
+})
+
+test('urlOf() writes an IPv6 address in brackets, and encodes its zone', () => {
+  assert.equal(urlOf('h', 1), 'http://h:1/health')
+  assert.equal(urlOf('::1', 8000), 'http://[::1]:8000/health')
+  assert.equal(urlOf('fe80::1%eth0', 8000), 'http://[fe80::1%25eth0]:8000/health')
+})
+
+test('ownUrlOf() asks the server of this container, and refuses a zone in a sentence', () => {
+  for (const host of [undefined, '0.0.0.0', '::']) {
+    assert.equal(ownUrlOf({ host, port: 8000 }).href, 'http://127.0.0.1:8000/health')
+  }
+  assert.equal(ownUrlOf({ host: '::1', port: 8000 }).href, 'http://[::1]:8000/health')
+  assert.match(errorOf(() => ownUrlOf({ host: 'fe80::1%eth0', port: 1 })).message, /^HOST has a zone/)
 })
