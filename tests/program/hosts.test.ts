@@ -147,6 +147,17 @@ describe('several hosts', () => {
     assert.deepEqual(connectionsOf(peers), [1, 1])
   })
 
+  test('a failed attempt leaves only the silent host for last, not the one that was tried after it', async t => {
+    const { peers, ask } = await open(t, [
+      { ...honest, startup: silence },
+      { ...honest, accept: 'close' },
+    ])
+    assert.equal((await ask()).result, 'connect_timeout')
+    peers[1]?.play(honest)
+    assert.equal((await ask()).result, 'healthy')
+    assert.deepEqual(connectionsOf(peers), [1, 2])
+  })
+
   test('close() ends the search: the next host is not tried', async t => {
     const { peers, ask, database } = await open(t, [{ ...honest, startup: silence }, honest])
     const verdict = ask()
@@ -218,6 +229,19 @@ describe('target_session_attrs', () => {
     assert.equal((await ask()).result, 'healthy')
     assert.deepEqual(connectionsOf(peers), [2, 1, 1])
     assert.equal(database.connectionsOpened(), 2)
+  })
+
+  test('a server that has got another role is not the first to be tried again', async t => {
+    const roles: Role[] = ['standby', 'primary']
+    const changing = (place: number): Scenario => ({
+      ...honest,
+      statement: (_, sent) => (sent.includes('pg_is_in_recovery') ? row(String(roles[place])) : row('1')),
+    })
+    const { peers, ask } = await open(t, [changing(0), changing(1)], 'read-write')
+    assert.equal((await ask()).result, 'healthy')
+    roles.reverse()
+    assert.equal((await ask()).result, 'healthy')
+    assert.deepEqual(connectionsOf(peers), [2, 1])
   })
 
   test('a server that fits again is found by the next check', async t => {
