@@ -22,8 +22,8 @@ export type LagReason = keyof typeof lagSentences
 
 /** What each sentence covers, for people. */
 export const lagMeanings: Readonly<Record<LagReason, string>> = {
-  lagging: 'the standby has more WAL left to replay than `lag` allows',
-  lag_unknown: 'the standby receives no WAL, or the user is not a member of `pg_read_all_stats`',
+  lagging: 'the standby has more WAL left to replay than the request allows',
+  lag_unknown: 'the standby receives no WAL, or the user is no member of pg_read_all_stats',
 }
 
 /** The question that a check must ask for this wish. */

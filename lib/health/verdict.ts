@@ -48,7 +48,7 @@ export const meanings: Readonly<Record<Reason, string>> = {
   stopping: 'pg-health is stopping',
   unknown: 'anything else: see the log',
   standby: 'the server is in recovery, but one that takes writes is asked for',
-  read_only: '`default_transaction_read_only` is on, for the server, the database or the user',
+  read_only: 'default_transaction_read_only is on, for the server, the database or the user',
   primary: 'the server is not in recovery, but a standby is asked for',
 }
 
@@ -68,8 +68,9 @@ export interface Verdict {
   readonly error?: unknown
   /** The server's role. Absent if the check did not ask for it, or was not told. */
   readonly role?: Role
-  /** Why a check that asked for the role was not told. */
+  /** Why a check that asked for the role was not told, and the raw failure for the log. */
   readonly roleReason?: Reason
+  readonly roleError?: unknown
   /** WAL that the standby has not replayed, bytes. Absent if the check did not ask, or the server can't say. */
   readonly lagBytes?: number
 }

@@ -1,5 +1,7 @@
 // Says what a request asks for, from its method and its target.
 import type { Reply } from '../health/reply.ts'
+import type { Wish } from '../health/role.ts'
+import { readWish } from './wish.ts'
 
 /** What people and their tools look at, by path; each is made when it is asked for, of nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>
@@ -9,7 +11,8 @@ export type Route = {
   /** What it is counted under: one of a closed list, never what the client wrote. */
   readonly path: string
 } & (
-  | { readonly kind: 'health' | 'alive' | 'not_found' }
+  | { readonly kind: 'health' | 'alive' | 'not_found' | 'bad_query' }
+  | { readonly kind: 'role'; readonly wish: Wish }
   | { readonly kind: 'page'; readonly render: () => Reply }
   | { readonly kind: 'method_not_allowed'; readonly allow: string }
 )
@@ -32,8 +35,15 @@ export function routeOf(method: string, target: string, pages: Pages): Route {
   const route = find(path, pages) ?? find(path.replace(/^https?:\/\/[^/?#]*/i, ''), pages)
   if (route === undefined) return { kind: 'not_found', path: 'other' }
   const allow = route.kind === 'page' ? allowedOnPages : allowed
-  if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) return route
+  if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) {
+    return route.kind === 'role' && query >= 0 ? withQuery(route, target.slice(query + 1)) : route
+  }
   return { kind: 'method_not_allowed', path: route.path, allow }
+}
+
+function withQuery({ path, wish: { role } }: Route & { readonly kind: 'role' }, query: string): Route {
+  const wish = readWish(role, query)
+  return wish ? { kind: 'role', path, wish } : { kind: 'bad_query', path }
 }
 
 function find(path: string, pages: Pages): Route | undefined {
@@ -46,10 +56,23 @@ const contract: ReadonlyMap<string, Route> = new Map([
   ['/health/', { kind: 'health', path: '/health' }],
   ['/readyz', { kind: 'health', path: '/readyz' }],
   ['/livez', { kind: 'alive', path: '/livez' }],
+  ...rolePath('/primary', 'primary'),
+  ...rolePath('/read-write', 'primary'),
+  ...rolePath('/replica', 'standby'),
 ])
 
+function rolePath(path: string, role: Wish['role']): [string, Route][] {
+  const route: Route = { kind: 'role', path, wish: { role } }
+  return [
+    [path, route],
+    [`${path}/`, route],
+  ]
+}
+
 /** Every path that a request can be counted under, given the paths of the pages. */
-export function pathsOf(pages: Iterable<string>): string[] {
+export function pathsOf(pages: Iterable<string>): { path: string; statuses?: number[] }[] {
   const paths = [...contract.values()].map(route => route.path)
-  return [...new Set([...paths, ...pages, 'other'])]
+  const roles = new Set([...contract.values()].filter(({ kind }) => kind === 'role').map(({ path }) => path))
+  const all = new Set([...paths, ...pages, 'other'])
+  return [...all].map(path => (roles.has(path) ? { path, statuses: [400, 503] } : { path }))
 }

@@ -4,7 +4,16 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Phase } from '../health/phase.ts'
 import type { Check } from '../health/probe.ts'
-import { alive, internalError, methodNotAllowed, notFound, type Reply } from '../health/reply.ts'
+import {
+  alive,
+  badQuery,
+  internalError,
+  methodNotAllowed,
+  notFound,
+  type Reply,
+  roleReplies,
+} from '../health/reply.ts'
+import { questionOf, resultFor } from '../health/role.ts'
 import type { Verdict } from '../health/verdict.ts'
 import type { Connections } from './connections.ts'
 import { allowed, type Pages, type Route, routeOf } from './route.ts'
@@ -63,6 +72,7 @@ export function createHttp(options: HttpOptions): Http {
     if (route.kind === 'alive') send(exchange, alive)
     else if (route.kind === 'page') send(exchange, route.render())
     else if (route.kind === 'not_found') send(exchange, notFound)
+    else if (route.kind === 'bad_query') send(exchange, badQuery)
     else if (route.kind === 'method_not_allowed') send(exchange, methodNotAllowed)
     else checkAndSend(exchange)
   }
@@ -77,6 +87,7 @@ export function createHttp(options: HttpOptions): Http {
         }
       },
       fault => fail(exchange, fault),
+      exchange.route.kind === 'role' ? questionOf(exchange.route.wish) : undefined,
     )
   }
 
@@ -84,13 +95,16 @@ export function createHttp(options: HttpOptions): Http {
     // The shutdown may have started while the check ran.
     if (phase() !== 'serving') exchange.response.shouldKeepAlive = false
     if (verdict !== shared.verdict) shared = { verdict, timing: timingOf(verdict) }
-    send(exchange, replies[verdict.result], `wait;dur=${decimals(waitMs, 10)}, ${shared.timing}`)
+    const { route } = exchange
+    const reply =
+      route.kind === 'role' ? roleReplies[resultFor(route.wish, verdict)] : replies[verdict.result]
+    send(exchange, reply, `wait;dur=${decimals(waitMs, 10)}, ${shared.timing}`)
   }
 
   /** Status and headers are those of GET, whatever the method; `timing` is what comes before the total. */
   function send({ request, response, arrivedAt, route }: Exchange, reply: Reply, timing = '') {
     const totalMs = now() - arrivedAt
-    const forOptions = request.method === 'OPTIONS' && (route.kind === 'health' || route.kind === 'alive')
+    const forOptions = request.method === 'OPTIONS' && takesOptions(route)
     const body = forOptions ? '' : reply.body
     const headers = [
       'content-type',
@@ -164,6 +178,10 @@ const hardening = {
   keepAliveTimeout: 65_000,
   maxHeaderSize: 8 * 1024,
 } as const
+
+function takesOptions({ kind }: Route): boolean {
+  return kind === 'health' || kind === 'alive' || kind === 'role' || kind === 'bad_query'
+}
 
 /** A body is never read; the connection that carries it is closed, or the client could go on uploading. */
 function hasBody({ headers }: IncomingMessage): boolean {

@@ -133,7 +133,9 @@ export function createDatabase(options: DatabaseOptions): Database {
       return { ...healthy, role, ...(lagBytes !== undefined && { lagBytes }) }
     } catch (error) {
       const roleReason = failureOf(asked, error)
-      return asked.wanted ? { ...healthy, result: roleReason, error } : { ...healthy, roleReason }
+      return asked.wanted
+        ? { ...healthy, result: roleReason, error }
+        : { ...healthy, roleReason, roleError: error }
     }
   }
 

@@ -206,7 +206,8 @@ test('createSchedule(): every round has all faults, and two at once are one of t
 
 test('every reason that can come of PostgreSQL itself, a pooler and a lie left out, is one that some fault brings about', () => {
   const explained = new Set(faults.flatMap(({ explains }) => explains))
-  const elsewhere = ['tls', 'bad_result', 'stopping', 'unknown']
+  const roles = ['primary', 'read_only', 'standby']
+  const elsewhere = ['tls', 'bad_result', 'stopping', 'unknown', ...roles]
   const missing = Object.keys(sentences).filter(reason => !(explained as Set<string>).has(reason))
   assert.deepEqual(missing.toSorted(), elsewhere.toSorted())
 })
