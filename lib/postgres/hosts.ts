@@ -27,10 +27,15 @@ export interface Hosts {
 
 /** A server with another role gets this long to close the connection. */
 const terminateMs = 100
+/**
+ * How often a silent host gets its whole share of the time. In between it gets as long as an address does, because a host
+ * that is frozen holds up the search: a standby that is promoted meanwhile would be found only after that.
+ */
+const wholeShareEveryMs = 30_000
 
 /** Makes the hosts. Nothing is known about any of them, so the first order is that of the settings. */
 export function createHosts(options: HostsOptions): Hosts {
-  const memory = createMemory()
+  const memory = createMemory(options.now)
   return {
     open(conninfo, openedAt, until) {
       const isPlain = conninfo.hosts.length === 1 && wantedRoles(conninfo.targetSessionAttrs) === undefined
@@ -102,7 +107,9 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
     roles: readonly Role[] | undefined,
     left: number,
   ): Promise<unknown> {
-    const limit = now() + (until - now()) / left
+    const shareMs = (until - now()) / left
+    const isHurried = hosts.length > 1 && memory.isHurried(candidate)
+    const limit = now() + (isHurried ? Math.min(shareMs, options.addressTimeoutMs) : shareMs)
     const timeout = () => new Expired('connect_timeout')
     const whenSilent = left === 1 ? 'retry' : 'fail'
     const tried = openWithFallback({ ...conninfo, hosts: [candidate] }, { ...options, whenSilent }, openedAt)
@@ -140,12 +147,12 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
 type Memory = ReturnType<typeof createMemory>
 
 /** Remembers hosts from one attempt to the next. Libpq remembers nothing, and waits for a silent host each time. */
-function createMemory() {
+function createMemory(now: Now) {
   /** The host of the last session, until it is silent or has another role. */
   let good: string | undefined
-  /** Hosts that did not answer in time when they were last tried. */
-  const silent = new Set<string>()
-  return { sorted, observe }
+  /** Hosts that did not answer in time when they were last tried, and when that try had its whole share of the time. */
+  const silent = new Map<string, number>()
+  return { sorted, isHurried, observe }
 
   /** In the order of the settings, but for what is known. */
   function sorted(hosts: readonly Host[]): readonly Host[] {
@@ -153,13 +160,18 @@ function createMemory() {
     return hosts.toSorted((one, other) => rankOf(one) - rankOf(other))
   }
 
+  /** Whether the host is silent, and had its whole share not long ago. */
+  function isHurried(host: Host): boolean {
+    return now() - (silent.get(keyOf(host)) ?? Number.NEGATIVE_INFINITY) < wholeShareEveryMs
+  }
+
   /** Takes what was wrong with a host; undefined if its session is open and fits. */
   function observe(host: Host, error: unknown) {
     const key = keyOf(host)
     if (error === undefined) good = key
     else if (good === key && (isSilence(error) || error instanceof Unfit)) good = undefined
-    if (isSilence(error)) silent.add(key)
-    else silent.delete(key)
+    if (!isSilence(error)) silent.delete(key)
+    else if (!isHurried(host)) silent.set(key, now())
   }
 }
 
