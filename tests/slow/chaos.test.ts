@@ -31,6 +31,14 @@ test('half a minute of faults: every answer was allowed, and the tables say what
   assert.ok(suffered.length >= faults.length / 3, `only ${suffered.length} of ${faults.length} faults`)
 })
 
+test('half a minute of promotions: every answer was allowed, and the pair was broken in every way', async () => {
+  const { code, stdout, stderr } = await start('--pair', '--minutes', '0.5', '--seed', '3').ended
+  assert.equal(code, 0, stderr)
+  assert.match(stdout, /^\| wrong answers, broken promises \| 0 \|$/m)
+  assert.match(stdout, /^\| the primary .*, the standby promoted \| \d+ \|/m)
+  assert.match(stdout, /^\| … standby \| [\d,]+ \|$/m)
+})
+
 test('Ctrl-C ends it: everything that it started is gone, exit 130', async () => {
   const { child, ended } = start('--minutes', '5')
   await once(child.stderr, 'data')

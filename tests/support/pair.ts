@@ -1,7 +1,8 @@
 // A primary and a standby that streams from it, made of two throwaway servers.
-import { execFileSync } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { execFile } from 'node:child_process'
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { administer } from './administer.ts'
 import { type Configuration, openPostgres, type Postgres } from './postgres.ts'
 
@@ -34,9 +35,9 @@ export async function openPair(configuration: Configuration = {}): Promise<Pair>
 export async function follow(follower: Postgres, upstream: Postgres, port = upstream.port): Promise<void> {
   await Promise.all([follower.stop(), upstream.stop()])
   const data = join(follower.folder, 'data')
-  rmSync(data, { recursive: true })
-  // Unlike cpSync, it keeps the owner, which may be another user.
-  execFileSync('cp', ['-a', join(upstream.folder, 'data'), data])
+  await rm(data, { recursive: true })
+  // Unlike Node's cp, it keeps the owner, which may be another user.
+  await promisify(execFile)('cp', ['-a', join(upstream.folder, 'data'), data])
   await follower.configure({
     settings: {
       port: `${follower.port}`,
