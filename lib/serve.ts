@@ -87,7 +87,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
     database: config.maskedUrl,
   })
   if (config.leftOut.length > 0) {
-    log('parameters_left_out', `ignored parameters of the database URL: ${config.leftOut.join(', ')}`)
+    log('parameters_left_out', `left out of the database settings: ${config.leftOut.join(', ')}`)
   }
   await listen(http, config, socket, host, log)
   // Opens the session. Its verdict is the first result in the log.

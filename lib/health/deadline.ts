@@ -5,22 +5,37 @@ export type Now = () => number
 
 /**
  * Calls `fire` when `until` has passed (milliseconds on the clock of `now`). If the event loop was blocked past the
- * deadline, the awaited data may already be in a socket buffer. setImmediate runs after I/O, so that data is read first.
+ * deadline, the awaited data may already be in a socket buffer, so that data is read first.
  *
  * @returns a function that cancels the call.
  */
 export function atDeadline(until: number, now: Now, fire: () => void): () => void {
-  let immediate: NodeJS.Immediate | undefined
+  let cancelFire = () => {}
   const timer = setTimeout(
     () => {
-      immediate = setImmediate(fire)
+      cancelFire = afterInput(fire)
     },
     Math.max(0, Math.ceil(until - now())),
   )
   return () => {
     clearTimeout(timer)
-    clearImmediate(immediate)
+    cancelFire()
   }
+}
+
+/**
+ * Calls `fire` after the sockets have been read and what waited for that data has run. setImmediate runs after I/O;
+ * some runtimes do not have it.
+ *
+ * @returns a function that cancels the call.
+ */
+export function afterInput(fire: () => void): () => void {
+  if (typeof setImmediate !== 'function') {
+    const timer = setTimeout(fire, 0)
+    return () => clearTimeout(timer)
+  }
+  const immediate = setImmediate(fire)
+  return () => clearImmediate(immediate)
 }
 
 /** Settles as `work` does, or rejects with the error that `timeout` makes when `until` has passed. */

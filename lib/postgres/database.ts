@@ -2,6 +2,7 @@
 import { codedError } from '../error.ts'
 import { withDeadline } from '../health/deadline.ts'
 import type { Question } from '../health/role.ts'
+import type { Source } from '../health/source.ts'
 import type { Reason, Verdict } from '../health/verdict.ts'
 import { type AttemptOptions, createAttempts } from './attempt.ts'
 import { Expired, reasonOf, Unfit } from './reason.ts'
@@ -12,17 +13,8 @@ export interface DatabaseOptions extends AttemptOptions {
   readonly sessionMaxAgeMs: number
 }
 
-export interface Database {
-  /**
-   * Runs one check: SELECT 1 on the open session, or on a new one; then, if `question` or `target_session_attrs` need it,
-   * queries for the role and the lag. Settles by `until` (milliseconds on the clock of `now`); never rejects. One call at
-   * a time.
-   *
-   * @param onHealthy gets the verdict of SELECT 1, if it does not depend on the role that is asked next.
-   */
-  check(until: number, question?: Question, onHealthy?: (verdict: Verdict) => void): Promise<Verdict>
-  /** The verdict for a request that reaches its deadline now, while its check is still running. */
-  timedOut(): Verdict
+/** A source that sends SELECT 1 on the open session, or on a new one with a host that has the wanted role. */
+export interface Database extends Source {
   /** How many sessions have been opened. Failed attempts do not count. */
   connectionsOpened(): number
   /** Drops the session and any attempt to open one; the next check opens another. */

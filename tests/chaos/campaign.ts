@@ -1,4 +1,4 @@
-// Runs the program between a crowd and a PostgreSQL that suffers, and records everything that the judge needs.
+// Runs the program between many clients and a failing PostgreSQL, and records everything that the judge needs.
 import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { openPostgres } from '../support/postgres.ts'
@@ -11,14 +11,14 @@ import { createSchedule, type Step } from './schedule.ts'
 
 export interface Progress {
   readonly elapsedMs: number
-  /** How many there have been. */
+  /** How many faults there have been. */
   readonly faults: number
-  /** What is wrong just now; empty when nothing is. */
+  /** What is wrong at the moment; empty when nothing is. */
   readonly names: readonly string[]
   readonly answers: number
 }
 
-/** What the program's process holds. */
+/** What the program's process uses. */
 export interface Usage {
   readonly descriptors: number
   readonly memoryMb: number
@@ -26,11 +26,11 @@ export interface Usage {
 
 export interface Campaign {
   readonly recording: Recording
-  /** Exchanges that ended because the client went away. */
+  /** Requests that ended because the client left. */
   readonly abandoned: number
-  /** Undefined where the system does not tell: elsewhere than on Linux. */
+  /** Undefined on systems other than Linux. */
   readonly usage: { readonly before: Usage; readonly after: Usage } | undefined
-  /** What was wrong with the process, rather than with an answer. */
+  /** What was wrong with the process, not with an answer. */
   readonly objections: readonly Objection[]
 }
 
@@ -39,12 +39,12 @@ export const connectTimeoutMs = 2_000
 export const settings = {
   HEALTH_TIMEOUT_MS: `${timeoutMs}`,
   HEALTH_CONNECT_TIMEOUT_MS: `${connectTimeoutMs}`,
-  // The least there is, so that every fault meets an age swap.
+  // The least that is allowed, so that a session is replaced during every fault.
   HEALTH_SESSION_MAX_AGE_MS: '1000',
 }
 
 export interface CampaignOptions {
-  /** It lasts this long, and the rest of the fault that is under way then. */
+  /** It lasts this long, and then until the current fault is over (milliseconds). */
   readonly minutes: number
   readonly seed: number
   readonly tell: (progress: Progress) => void
@@ -52,7 +52,7 @@ export interface CampaignOptions {
   readonly signal: AbortSignal
 }
 
-/** Runs one. Whatever it starts has ended when it resolves or rejects. */
+/** Runs a campaign. Everything that it starts has ended when it resolves or rejects. */
 export async function runCampaign(options: CampaignOptions): Promise<Campaign> {
   const endings: (() => unknown)[] = []
   try {
@@ -96,7 +96,7 @@ async function record(
     report(step.faults.map(({ name }) => name))
     await suffer(step)
   }
-  // Whoever comes now meets a database that is well, and the judge knows of no fault.
+  // From here on clients meet a working database, and the judge knows of no fault.
   await sleep(connectTimeoutMs, undefined, { signal })
   await crowd.stop()
   stopWatching()
@@ -140,7 +140,7 @@ async function record(
   }
 }
 
-/** Notes when this process did not run: what it saw then, it saw late. */
+/** Records when this process did not run: what it saw then, it saw late. */
 export function watchOurselves(pauses: Interval[]): () => void {
   const tickMs = 10
   let tickedAt = performance.now()
@@ -152,7 +152,7 @@ export function watchOurselves(pauses: Interval[]): () => void {
   return () => clearInterval(timer)
 }
 
-/** How the process is when all is over. */
+/** The state of the process when all is over. */
 export async function inspect(program: Running, before: Usage | undefined): Promise<Objection[]> {
   const found: Objection[] = []
   const object = (because: string, seen: object) => found.push({ promise: 'no leak', because, seen })

@@ -1,4 +1,4 @@
-// The clients of the chaos run: each asks at a pace of its own and records what it was told.
+// The clients of the chaos run: each asks at its own pace, and records the answers.
 
 import http from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,9 +13,9 @@ interface Client {
   readonly path: '/health' | '/readyz' | '/livez' | '/primary'
   readonly pauseMs: number
   readonly keepsConnection: boolean
-  /** Asks again before it is answered: one of those arrives at any moment, however long the others must wait. */
+  /** Sends its next request before it has an answer, so that requests arrive at any moment. */
   readonly keepsAsking?: true
-  /** Goes away without an answer after so many milliseconds. */
+  /** Leaves without an answer after so many milliseconds. */
   readonly patienceMs?: number
 }
 
@@ -30,13 +30,13 @@ const clients: readonly Client[] = [
 
 export interface Crowd {
   readonly exchanges: readonly Exchange[]
-  /** How many exchanges ended because the client went away. */
+  /** How many requests ended because the client left. */
   readonly abandoned: number
-  /** Lets every exchange end; resolves when all have, and all connections are closed. */
+  /** Sends nothing more. Resolves when all requests have ended and all connections are closed. */
   stop(): Promise<void>
 }
 
-/** Longer than any answer may take, pauses included, milliseconds: whoever gets none by then says so. */
+/** Longer than any answer may take, pauses included (milliseconds). A client without an answer by then reports that. */
 const noAnswerMs = 10_000
 
 /** Who asks whether the server takes writes, where there is a pair. */
@@ -48,7 +48,7 @@ export const router: Client = {
   keepsConnection: true,
 }
 
-/** Sends everybody to `origin`, and `more` of them. */
+/** Starts all clients, and `more`, against `origin`. */
 export function startCrowd(origin: string, more: readonly Client[] = []): Crowd {
   const exchanges: Exchange[] = []
   const agent = new http.Agent({ keepAlive: true })

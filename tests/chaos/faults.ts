@@ -1,11 +1,11 @@
-// The faults of the chaos run as data: what each does, how it is undone, and what callers may be told meanwhile.
+// The faults of the chaos run as data: what each does, how it is undone, and what clients may read while it lasts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import postgres from 'postgres'
 import type { Reason } from '../../lib/health/verdict.ts'
 import type { Postgres } from '../support/postgres.ts'
 import type { openProxy } from '../support/proxy.ts'
 
-/** What there is to break. */
+/** What a fault can break. */
 export interface Stage {
   readonly postgres: Postgres
   readonly proxy: Awaited<ReturnType<typeof openProxy>>
@@ -17,20 +17,20 @@ export interface Fault {
   readonly name: string
   /** Two faults happen at the same time only when one is the database's and one the network's. */
   readonly layer: 'database' | 'network' | 'machine'
-  /** What callers may be told besides `healthy`; nothing when they must not notice. */
+  /** What clients may read besides `healthy`; nothing when they must not notice. */
   readonly explains: readonly Reason[]
-  /** It takes this long to show, milliseconds. */
+  /** It takes this long until it shows (milliseconds). */
   readonly leastHoldMs?: number
-  /** Brings it about; `amount` is from 0 to 1, for faults that may be more or less bad. Resolves with the undoing. */
+  /** Causes it; `amount`, from 0 to 1, says how bad. Resolves with the function that undoes it. */
   readonly inflict: (stage: Stage, amount: number) => Promise<() => unknown>
 }
 
-/** Whom the program logs in as, and where: an ordinary role with a password, and a database of its own. */
+/** The program's role, which has a password, and its database. */
 export const login = { user: 'probe', password: 's@cret/1', database: 'watched' } as const
 
-/** For openPostgres: operators come in as they are, the program with its password. */
+/** For openPostgres: operators need no password, the program does. */
 export const configuration = {
-  // What an operator has undone must not come back after a crash; it need not survive a power cut.
+  // What an operator has undone must stay undone after a crash, though not after a power cut.
   settings: { synchronous_commit: 'on' },
   files: {
     'pg_hba.conf': `host all ${login.user} 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n`,
@@ -49,7 +49,7 @@ export async function prepare(postgres: Postgres) {
 const expiries = ['timeout', 'connect_timeout'] as const
 const broken = ['connection_lost'] as const
 const restarts = ['connection_lost', 'starting_up', 'shutting_down'] as const
-/** What sends our session away, so that the change is noticed at once, may hit a check. */
+/** Our session is terminated so that the change is noticed immediately; that may hit a check. */
 const sentAway = ['connection_lost', 'shutting_down'] as const
 const nothing = () => {}
 
@@ -107,7 +107,7 @@ export const faults: readonly Fault[] = [
       layer: 'database',
       explains: restarts,
       async inflict({ postgres }) {
-        // A smart stop waits for clients to leave: one who never does must not hold up everything.
+        // A smart stop waits for clients to leave. One that never does must not hold up the run.
         const impatience = setTimeout(() => postgres.stop('fast'), 5_000)
         await postgres.stop(mode)
         clearTimeout(impatience)
@@ -248,7 +248,7 @@ function byDelay(
   }
 }
 
-/** Runs statements as an operator would, straight at the server. */
+/** Runs statements as an operator would, directly on the server. */
 async function administer(server: Postgres, ...statements: string[]) {
   const sql = postgres(server.url, { max: 1, onnotice() {} })
   try {
@@ -258,7 +258,7 @@ async function administer(server: Postgres, ...statements: string[]) {
   }
 }
 
-/** The processes that serve the program. */
+/** The backends that serve the program. */
 async function backends(server: Postgres): Promise<number[]> {
   const sql = postgres(server.url, { max: 1, onnotice() {} })
   try {

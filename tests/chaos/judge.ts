@@ -1,22 +1,21 @@
-// Says of each recorded answer whether the four promises allowed it: a pure function, no clock and no I/O.
-
+// Decides for each recorded answer whether the four promises allowed it. A pure function: no clock, no I/O.
 import { type Reason, sentences } from '../../lib/health/verdict.ts'
 import { checkQuery } from '../support/proxy.ts'
 
-/** A stretch of time. All times are milliseconds of one clock. */
+/** A span of time. All times are milliseconds of one clock. */
 export interface Interval {
   readonly from: number
   readonly until: number
 }
 
-/** One request and what came of it. */
+/** One request and its answer. */
 export interface Exchange {
-  /** Whose it was, for people. */
+  /** The name of the client, for people. */
   readonly client: string
   readonly path: string
   readonly sentAt: number
   readonly answeredAt: number
-  /** What was answered: `healthy`, `alive`, a reason; or, in other words, what was wrong with it. */
+  /** What was answered: `healthy`, `alive` or a reason; anything else says what was wrong with it. */
   readonly answer: string
 }
 
@@ -36,10 +35,10 @@ export interface SeenConnection {
   readonly closedAt: number | undefined
 }
 
-/** A time in which the database could not answer, or not on every connection. */
+/** A time during which the database could not answer, or not on every connection. */
 export interface Fault extends Interval {
   readonly name: string
-  /** What callers may be told while it lasts, besides `healthy`: nothing, when they must not notice. */
+  /** What clients may read while it lasts, besides `healthy`; nothing when they must not notice. */
   readonly explains: readonly Reason[]
 }
 
@@ -48,7 +47,7 @@ export interface Recording {
   readonly statements: readonly SeenStatement[]
   readonly connections: readonly SeenConnection[]
   readonly faults: readonly Fault[]
-  /** When the program, or whoever recorded, did not run: nobody can be in time then. */
+  /** When the program or the recorder did not run: nothing can be in time then. */
   readonly pauses: readonly Interval[]
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
@@ -64,26 +63,26 @@ export interface Objection {
   /** The promise that was broken. */
   readonly promise: string
   readonly because: string
-  /** What was seen, as it was recorded. */
+  /** The recorded facts. */
   readonly seen: object
 }
 
-/** A machine that is busy with tests may be this much late, milliseconds; what is measured is reported. */
+/** How late a busy machine may be (milliseconds). The real lateness is reported. */
 export const lagMs = 300
-/** The program's own, milliseconds: two attempts to connect are that far apart. */
+/** The program's attempts to connect are this far apart (milliseconds). */
 export const attemptSpacingMs = 100
 /** Two connections, or statements, may seem to overlap this long: an end and a beginning are seen in one turn. */
 const turnMs = 5
 /** Clients that are served without the database. */
 const pathsWithoutDatabase = ['/livez']
 
-/** How late the answer was, with the pauses taken off; negative when it was in time. */
+/** How late the answer was, without the pauses (milliseconds); negative when it was in time. */
 export function latenessOf(exchange: Exchange, { pauses, timeoutMs }: Recording): number {
   const { sentAt, answeredAt } = exchange
   return answeredAt - sentAt - timeoutMs - sharedMs(pauses, { from: sentAt, until: answeredAt })
 }
 
-/** All that was wrong; nothing when every promise was kept. */
+/** All broken promises; empty when every one was kept. */
 export function judge(recording: Recording): Objection[] {
   const isFresh = freshnessOf(recording.statements)
   return [
@@ -122,7 +121,7 @@ function judgeExchange(
 /** Whether some statement began and was answered within an exchange; made once, asked for each. */
 function freshnessOf(statements: readonly SeenStatement[]): (exchange: Exchange) => boolean {
   const answered = statements.filter(({ answered }) => answered).toSorted(byBeginning)
-  // For each, the earliest end of it and of all that began later.
+  // For each query, the earliest end among it and all that began later.
   const ends: number[] = []
   let earliest = Number.POSITIVE_INFINITY
   for (const { endedAt = Number.POSITIVE_INFINITY } of answered.toReversed()) {
@@ -146,15 +145,15 @@ function isExplained(reason: Reason, exchange: Exchange, recording: Recording): 
   const { sentAt: from, answeredAt: until } = exchange
   if (recording.faults.some(fault => fault.explains.includes(reason) && overlap(fault, { from, until })))
     return true
-  // Whoever comes to a machine that does not run may find its time gone.
+  // A request to a machine that does not run may find its time used up.
   const paused = sharedMs(recording.pauses, { from, until }) >= recording.timeoutMs / 4
   if (paused && isExpiry(reason)) return true
   return isExpiry(reason) && waitsOnLogin(exchange, recording)
 }
 
 /**
- * The documented exception: a login that a fault held up, or swallowed, is waited on until it comes through or is
- * given up, so that a slow network can't look down for ever. Who has half the time left after that is healthy again.
+ * The documented exception: a login that a fault delayed or swallowed is waited for until it succeeds or times out, so
+ * that a slow network is not reported as down for ever. A request that has half its time left after that is healthy.
  */
 function waitsOnLogin({ sentAt, answeredAt }: Exchange, recording: Recording): boolean {
   const { connections, faults, statements, timeoutMs, connectTimeoutMs } = recording
@@ -197,7 +196,7 @@ function judgeConnections(recording: Recording): Objection[] {
     const previous = intervals[index - hosts]
     if (!previous) continue
     const apartMs = from - previous.from
-    // Who did not run in between saw the first one late.
+    // A recorder that did not run in between saw the first one late.
     const unseenMs = sharedMs(pauses, { from: previous.from - lagMs, until: from })
     if (apartMs + unseenMs < attemptSpacingMs - paceSlackMs) {
       const because = `an attempt to connect ${Math.round(apartMs)} ms after the one before`
@@ -208,8 +207,8 @@ function judgeConnections(recording: Recording): Objection[] {
 }
 
 /**
- * The pace is the program's own; on a busy machine the proxy sees one attempt late and the next one not. Once in 2,322
- * connections by 45 ms, beside a whole run of the tests.
+ * The program keeps the pace, but on a busy machine the proxy may see one attempt late and the next one not (measured:
+ * once in 2,322 connections, by 45 ms, beside a whole run of the tests).
  */
 const paceSlackMs = 60
 

@@ -1,4 +1,4 @@
-// `npm run chaos`: breaks the database and the network at random while a crowd asks, and judges every answer.
+// `npm run chaos`: breaks the database and the network at random while clients ask, and judges every answer.
 import { parseArgs } from 'node:util'
 import { type Progress, runCampaign } from './campaign.ts'
 import { judge } from './judge.ts'
@@ -20,18 +20,18 @@ and judges every answer. Prints two tables; exit 0 when no promise was broken, 1
 seen when one was, 64 for wrong arguments.
 `
 
-/** How often somebody who does not watch a terminal hears of it, milliseconds. */
+/** How often progress is written when the output is no terminal (milliseconds). */
 const reminderMs = 10_000
-/** More of the same helps nobody. */
+/** More lines of the same kind would not help. */
 const mostObjections = 10
 
-/** The arguments can't be understood. */
+/** The arguments are wrong. */
 class ArgumentError extends Error {}
 
 const abort = new AbortController()
 for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 15 })) {
   process.on(signal, () => {
-    // Who can't wait until all is put away: PostgreSQL's guard takes that away, and a Ctrl-C reaches the program.
+    // A second signal ends it immediately: PostgreSQL's guard cleans up, and a Ctrl-C reaches the program as well.
     if (abort.signal.aborted) process.exit(128 + number)
     process.exitCode = 128 + number
     abort.abort()
@@ -66,7 +66,7 @@ async function run({ minutes, seed, pair }: Options): Promise<number> {
   return 1
 }
 
-/** One line that is written anew on a terminal; elsewhere a line now and then. */
+/** One line that is rewritten on a terminal; a line now and then elsewhere. */
 function createProgress(minutes: number) {
   const terminal = process.stderr.isTTY
   let toldAt = Number.NEGATIVE_INFINITY

@@ -1,19 +1,19 @@
-// Draws the order of the faults from a seed: the same seed, the same faults in the same order.
+// Draws the order of the faults from a seed: the same seed gives the same faults in the same order.
 import { createRandom } from '../support/random.ts'
 import { type Fault, faults } from './faults.ts'
 
 export interface Step {
-  /** Nothing is wrong for this long before it, milliseconds. */
+  /** The quiet time before it (milliseconds). */
   readonly quietMs: number
   /** One fault, or one of the database and one of the network. */
   readonly faults: readonly Fault[]
-  /** How long it lasts once it is there, milliseconds. */
+  /** How long it lasts once it shows (milliseconds). */
   readonly holdMs: number
   /** How bad it is, from 0 to 1. */
   readonly amount: number
 }
 
-/** Without end. Each round has all the faults, so that a short run sees nearly everything. */
+/** Endless. Each round has all faults, so that a short run sees nearly everything. */
 export function* createSchedule(seed: number): Generator<Step, never> {
   const random = createRandom(seed).fraction
   for (;;) {

@@ -1,8 +1,8 @@
-// Puts what a chaos run was like into two tables, fit for a terminal and for docs/reliability.md.
+// Summarises a chaos run in two tables, for a terminal and for docs/reliability.md.
 import type { Campaign } from './campaign.ts'
 import { type Exchange, type Fault, type Interval, latenessOf, type Objection } from './judge.ts'
 
-/** What was counted, and what each fault did to the answers that overlapped it. Markdown. */
+/** All counts, and what each fault did to the answers that overlapped it, in Markdown. */
 export function tablesOf(campaign: Campaign, objections: readonly Objection[]): string {
   return `${table(['what', 'how much'], totals(campaign, objections))}\n${table(
     ['fault', 'times', 'seconds', 'what those were told whose wait it touched'],

@@ -1,4 +1,4 @@
-// PostgreSQL dies, in every manner it has: what callers are told meanwhile, and that the first one after it is told yes.
+// PostgreSQL dies in every way that it can: what clients read, and that the first request after it is healthy.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
@@ -24,7 +24,7 @@ describe('PostgreSQL dies', () => {
   })
   const start = () => postgres.start()
 
-  /** Asks, and does `act` when the statement is with a backend that does not answer: it is stopped. */
+  /** Sends a request, and calls `act` when its query has reached a backend that is stopped. */
   function midStatement(act: (backend: number) => unknown) {
     return async ({ ask, underWay }: Caller) => {
       const backend = await backendOf(postgres.url)
@@ -42,7 +42,7 @@ describe('PostgreSQL dies', () => {
   test('kill -9 of the postmaster alone: unreachable', () =>
     judged.judge({ says: 'unreachable', begin: () => postgres.kill('postmaster'), end: start }))
 
-  test('kill -9 of all its processes while our statement runs: unreachable', () =>
+  test('kill -9 of all its processes during a query: unreachable', () =>
     judged.judge({
       says: 'unreachable',
       begin: nothing,
@@ -50,9 +50,9 @@ describe('PostgreSQL dies', () => {
       end: start,
     }))
 
-  // PostgreSQL ends all its sessions then, also the one that we have just opened, and takes none meanwhile.
+  // PostgreSQL then ends all sessions, a new one of ours included, and accepts none until it has recovered.
   const afterCrash = ['starting_up', 'shutting_down', 'connection_lost', 'healthy'] as const
-  test('kill -9 of our backend while it is idle: a reason that fits, or nobody notices', async () => {
+  test('kill -9 of our backend while it is idle: a matching reason, or healthy', async () => {
     const from = postgres.log().length
     await judged.judge({
       says: afterCrash,
@@ -61,7 +61,7 @@ describe('PostgreSQL dies', () => {
     })
   })
 
-  test('kill -9 of our backend while our statement runs: a reason that fits, or nobody notices', async () => {
+  test('kill -9 of our backend during a query: a matching reason, or healthy', async () => {
     const from = postgres.log().length
     await judged.judge({
       says: afterCrash,
@@ -71,7 +71,7 @@ describe('PostgreSQL dies', () => {
     })
   })
 
-  test('recovery after a crash that takes its time: starting_up', async () => {
+  test('a slow recovery after a crash: starting_up', async () => {
     const go = join(postgres.folder, 'go')
     let started: Promise<void>
     await judged.judge({
@@ -94,12 +94,12 @@ describe('PostgreSQL dies', () => {
   })
 
   for (const mode of ['fast', 'immediate'] as const) {
-    test(`a stop, ${mode}: unreachable`, () =>
+    test(`a stop in mode ${mode}: unreachable`, () =>
       judged.judge({ says: 'unreachable', begin: () => postgres.stop(mode), end: start }))
   }
 
-  // Whom the kernel has accepted and PostgreSQL not yet, gets no word from it: ECONNRESET, measured.
-  test('a stop, fast, while our statement runs: shutting_down, unreachable or connection_lost, or it was answered before', () =>
+  // A connection that the kernel has accepted and PostgreSQL has not gets ECONNRESET (measured).
+  test('a stop in mode fast during a query: a matching reason, or healthy', () =>
     judged.judge({
       says: ['shutting_down', 'unreachable', 'connection_lost', 'healthy'],
       begin: nothing,
@@ -111,7 +111,7 @@ describe('PostgreSQL dies', () => {
       end: start,
     }))
 
-  test('a stop, smart, that waits for somebody else: shutting_down', async () => {
+  test('a stop in mode smart that waits for another client: shutting_down', async () => {
     const worker = new pg.Client(postgres.url)
     let stopped: Promise<void>
     await judged.judge({
@@ -121,7 +121,7 @@ describe('PostgreSQL dies', () => {
         const from = postgres.log().length
         stopped = postgres.stop('smart')
         await logged(postgres, 'received smart shutdown request', from)
-        // Ours would keep it waiting, too.
+        // Our session would keep it waiting as well.
         await worker.query(
           "select pg_terminate_backend(pid, 10000) from pg_stat_activity where application_name = 'pg-health'",
         )
@@ -134,7 +134,7 @@ describe('PostgreSQL dies', () => {
     })
   })
 
-  test('a restart between two probes: nobody notices', () =>
+  test('a restart between two requests: healthy', () =>
     judged.judge({
       says: 'healthy',
       async begin() {
@@ -144,7 +144,7 @@ describe('PostgreSQL dies', () => {
       end: nothing,
     }))
 
-  test('57P01 while a check is in flight: nobody notices, a fresh session answers', () =>
+  test('57P01 during a query: healthy, on a new session', () =>
     judged.judge({
       says: 'healthy',
       begin: nothing,
@@ -156,7 +156,7 @@ describe('PostgreSQL dies', () => {
     }))
 })
 
-test('57P01 at every statement: shutting_down', async t => {
+test('57P01 for every query: shutting_down', async t => {
   const peer = await openPeer(honest)
   t.after(() => peer.close())
   const judged = await startJudged({

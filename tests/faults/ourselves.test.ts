@@ -1,4 +1,4 @@
-// Our own side: stalls, clocks that jump, readers of our output that stall or go away. No false alarm, no growth.
+// Faults on our own side: stalls, clocks that jump, readers of the output that stall or exit.
 import assert from 'node:assert/strict'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -25,13 +25,13 @@ describe('our own side', () => {
     return { proxy, ...judged }
   }
 
-  test('stalled past the deadline while the answer was already in its socket: healthy, no false alarm', async t => {
+  test('stopped past the deadline while the answer is in the socket: healthy, no false alarm', async t => {
     const timeoutMs = 600
     const { server, proxy, judge } = await start(t, { HEALTH_TIMEOUT_MS: `${timeoutMs}` })
     const stalledMs = timeoutMs * 1.5
     await judge({
       says: 'healthy',
-      // The answer of PostgreSQL is held until the program is stopped.
+      // Delays PostgreSQL's answer until the program has been stopped.
       begin: () => proxy.delay(200),
       async during({ ask, underWay }: Caller) {
         const asked = ask()
@@ -50,7 +50,7 @@ describe('our own side', () => {
     assert.equal(server.events().filter(({ event }) => event === 'unhealthy').length, 0)
   })
 
-  test('stalled while nobody asked, for longer than a session may be old: healthy', async t => {
+  test('stopped while idle, for longer than the maximum age of a session: healthy', async t => {
     const { server, judge } = await start(t, { HEALTH_SESSION_MAX_AGE_MS: '1000' })
     await judge({
       says: 'healthy',
@@ -67,7 +67,7 @@ describe('our own side', () => {
     })
   })
 
-  /** SIGUSR2 turns the wall clock to and fro, by a day. */
+  /** On SIGUSR2 the wall clock is a day ahead, or a day behind, in turn. */
   const jumpingClock = `
     const RealDate = Date
     let jumpMs = 0
@@ -81,7 +81,7 @@ describe('our own side', () => {
     }
     process.on('SIGUSR2', () => (jumpMs = jumpMs > 0 ? -86400000 : 86400000))
   `
-  test('the wall clock jumps a day ahead, and two back, between checks and in one: only monotonic time decides', async t => {
+  test('the wall clock jumps by days, between checks and during one: only monotonic time counts', async t => {
     const { server, proxy, judge } = await start(t, { HEALTH_TIMEOUT_MS: '600' }, { preload: jumpingClock })
     const jump = () => server.child.kill('SIGUSR2')
     await judge({
@@ -100,7 +100,7 @@ describe('our own side', () => {
       end: () => proxy.delay(0),
     })
     assert.equal(proxy.connections.length, 1, 'no session has aged')
-    // It did jump.
+    // The clock did jump.
     await postgres.stop()
     jump()
     await ask(`${server.origin}/health`)
@@ -110,7 +110,7 @@ describe('our own side', () => {
   })
 
   for (const closed of [['stdout'], ['stderr'], ['stdout', 'stderr']] as const) {
-    test(`${closed.join(' and ')} closed, while there is something to log: the answers go on`, async t => {
+    test(`${closed.join(' and ')} closed while there is something to log: the answers continue`, async t => {
       const { server, judge } = await start(t)
       for (const name of closed) server.child[name]?.destroy()
       await judge({
@@ -121,16 +121,16 @@ describe('our own side', () => {
     })
   }
 
-  /** SIGUSR2 has ten thousand things go wrong, each of which is a line in the log. */
+  /** On SIGUSR2 ten thousand rejections are unhandled, each of which is a line in the log. */
   const lines = 10_000
   const garrulous = `
     process.on('SIGUSR2', () => {
       for (let line = 0; line < ${lines}; line += 1) Promise.reject(new Error('ours'))
     })
   `
-  test('the reader of stdout stalls during ten thousand lines: memory does not grow, and how many are missing is said', async t => {
+  test('the reader of stdout stalls: memory does not grow, and the log counts the dropped lines', async t => {
     const nodeOptions = ['--expose-gc']
-    // They take seconds where the machine is busy: no deadline may pass meanwhile, and no line be written but theirs.
+    // They take seconds on a busy machine: no deadline may pass, and nothing else be logged, in that time.
     const patient = { HEALTH_TIMEOUT_MS: '30000', HEALTH_SLOW_MS: '60000' }
     const { server, judge, witness } = await start(t, patient, { preload: garrulous, nodeOptions })
     const { stdout } = server.child
@@ -140,12 +140,12 @@ describe('our own side', () => {
 
     stdout?.pause()
     server.child.kill('SIGUSR2')
-    // All are written, or dropped, before anything else is done.
+    // After three answers all lines have been written or dropped.
     for (let turn = 0; turn < 3; turn += 1) {
       assert.equal((await ask(`${server.origin}/health`)).status, 200)
     }
     const grown = (await witness()).memory - before
-    // Ten thousand lines are 8 MB; a collected heap moves by one by itself.
+    // Ten thousand lines are 8 MB. A heap after garbage collection varies by 1 MB.
     assert.ok(grown < 2_000_000, `${grown} bytes more`)
 
     stdout?.resume()

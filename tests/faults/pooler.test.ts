@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chownSync, writeFileSync } from 'node:fs'
-import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import pg from 'pg'
 import { administer } from '../support/administer.ts'
 import { createRoot, missingOpenssl, sign } from '../support/certificates.ts'
 import { type Judged, type Said, startJudged } from '../support/judge.ts'
+import { freePort } from '../support/network.ts'
 import { fatal, honest, openPeer, type Peer } from '../support/peer.ts'
 import { accountToRunAs, openPostgres, type Postgres } from '../support/postgres.ts'
 import type { Answer } from '../support/server.ts'
@@ -89,14 +89,6 @@ ${settings}
     await stop()
     await start(changes)
   }
-}
-
-async function freePort(): Promise<number> {
-  const listener = createServer().listen(0, '127.0.0.1')
-  await once(listener, 'listening')
-  const { port } = listener.address() as AddressInfo
-  await new Promise(resolve => listener.close(resolve))
-  return port
 }
 
 describe('PgBouncer in transaction mode', () => {

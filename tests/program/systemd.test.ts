@@ -1,145 +1,20 @@
-// What systemd and the program tell each other, without systemd: descriptors, a helper that records, a journal.
+// The running program and systemd's protocols, without systemd: a passed socket, systemd-notify, the journal.
 import assert from 'node:assert/strict'
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { EventEmitter, once } from 'node:events'
+import { execFileSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, constants, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
-import { fileURLToPath } from 'node:url'
-import { createNotify, isJournal, readSocket } from '../../lib/system/systemd.ts'
+import { startChild } from '../support/child.ts'
 import { openPostgres } from '../support/postgres.ts'
-import { ask } from '../support/server.ts'
-
-const root = fileURLToPath(new URL('../../', import.meta.url))
-
-test('readSocket() takes descriptor 3 when one socket is handed over to this very process', () => {
-  assert.deepEqual(readSocket({ LISTEN_PID: '42', LISTEN_FDS: '1', LISTEN_FDNAMES: 'x' }, 42), { fd: 3 })
-})
-
-for (const [what, env] of [
-  ['no variable', {}],
-  ['the variables of another process', { LISTEN_PID: '43', LISTEN_FDS: '1' }],
-  ['another process, whatever the rest says', { LISTEN_PID: '43', LISTEN_FDS: 'x' }],
-  ['no process', { LISTEN_FDS: '1' }],
-  ['a process that is no number', { LISTEN_PID: 'x', LISTEN_FDS: '1' }],
-] as const) {
-  test(`readSocket() leaves alone ${what}`, () => {
-    assert.equal(readSocket(env, 42), undefined)
-  })
-}
-
-for (const count of ['0', '2', '-1', '1x', '01', '', undefined]) {
-  test(`readSocket() refuses LISTEN_FDS=${count}`, () => {
-    assert.throws(() => readSocket({ LISTEN_PID: '42', LISTEN_FDS: count }, 42), {
-      name: 'ConfigError',
-      faults: ['LISTEN_FDS must be 1: one socket is served, so the unit needs one ListenStream='],
-    })
-  })
-}
-
-test('isJournal() compares device and inode', () => {
-  const env = { JOURNAL_STREAM: '8:1234' }
-  assert.equal(isJournal(env, { dev: 8, ino: 1234 }), true)
-  assert.equal(isJournal(env, { dev: 8, ino: 123 }), false)
-  assert.equal(isJournal(env, { dev: 81, ino: 234 }), false)
-  assert.equal(isJournal({}, { dev: 8, ino: 1234 }), false)
-})
-
-describe('createNotify()', () => {
-  /** A notify whose helper is a list of calls that the test ends by hand. */
-  function stage(start: (child: EventEmitter) => void = () => {}) {
-    const calls: (readonly string[])[] = []
-    const children: EventEmitter[] = []
-    const logged: string[] = []
-    const notify = createNotify({
-      env: {},
-      log: (event, message) => logged.push(`${event}: ${message}`),
-      spawn: ((_program: string, args: readonly string[]) => {
-        calls.push(args)
-        const child = new EventEmitter()
-        children.push(child)
-        start(child)
-        return child as ChildProcess
-      }) as typeof spawn,
-    })
-    return { notify, calls, children, logged }
-  }
-
-  const turn = () => new Promise(resolve => setImmediate(resolve))
-
-  test('tells READY, STATUS and STOPPING, and nothing of other events', async () => {
-    const { notify, calls, logged } = stage(child => setImmediate(() => child.emit('exit', 0, null)))
-    for (const event of [
-      'start',
-      'listening',
-      'healthy',
-      'slow',
-      'unhealthy',
-      'still_unhealthy',
-      'stopping',
-    ] as const) {
-      notify(event, `it is ${event}`)
-      await turn()
-      await turn()
-    }
-    assert.deepEqual(calls, [
-      ['READY=1', 'STATUS=it is listening'],
-      ['STATUS=it is healthy'],
-      ['STATUS=it is unhealthy'],
-      ['STOPPING=1', 'STATUS=it is stopping'],
-    ])
-    assert.deepEqual(logged, [])
-  })
-
-  test('runs one helper at a time, and then tells together what came meanwhile, with the last status', async () => {
-    const { notify, calls, children } = stage()
-    notify('listening', 'a')
-    for (let change = 0; change < 100; change += 1) {
-      notify('unhealthy', 'b')
-      notify('healthy', 'c')
-    }
-    notify('stopping', 'd')
-    await turn()
-    assert.equal(calls.length, 1)
-    children[0]?.emit('exit', 0, null)
-    await turn()
-    assert.deepEqual(calls.slice(1), [['STATUS=d', 'STOPPING=1']])
-    children[1]?.emit('exit', 0, null)
-    await turn()
-    assert.equal(calls.length, 2)
-  })
-
-  test('a text of several lines stays one assignment', () => {
-    const { notify, calls } = stage()
-    notify('healthy', 'a\nMAINPID=1\r\nb')
-    assert.deepEqual(calls, [['STATUS=a MAINPID=1 b']])
-  })
-
-  for (const [what, start, code] of [
-    ['is missing', child => setImmediate(() => child.emit('error', { code: 'ENOENT' })), 'ENOENT'],
-    ['fails', child => setImmediate(() => child.emit('exit', 1, null)), 'EXIT_1'],
-    ['is killed', child => setImmediate(() => child.emit('exit', null, 'SIGKILL')), 'SIGKILL'],
-    ["can't be forked", () => assert.fail(Object.assign(new Error(), { code: 'ENOMEM' })), 'ENOMEM'],
-  ] as [string, (child: EventEmitter) => void, string][]) {
-    test(`says once, and goes on, when the helper ${what}`, async () => {
-      const { notify, calls, logged } = stage(start)
-      for (const event of ['listening', 'healthy'] as const) {
-        notify(event, event)
-        await turn()
-        await turn()
-      }
-      assert.equal(calls.length, 2)
-      assert.deepEqual(logged, [`notify_failed: can't notify systemd: systemd-notify, ${code}`])
-    })
-  }
-})
+import { ask, program, root } from '../support/server.ts'
 
 const linux = { skip: process.platform === 'linux' ? false : 'descriptors are looked at in /proc' }
 const stopping = '{"status": "unhealthy","error": "server is shutting down"}'
 
-/** The program, started by bash so that the variables can name its own process, and gone with the test. */
+/** Starts the program through bash, so that the variables can name its own process. It ends with the test. */
 function launch(t: TestContext, script: string, settings: Record<string, string> = {}, descriptor?: number) {
   const env = {
     PATH: process.env['PATH'] ?? '',
@@ -149,37 +24,25 @@ function launch(t: TestContext, script: string, settings: Record<string, string>
     DRAIN_MS: '0',
     ...settings,
   }
-  const child = spawn('bash', ['-c', script, 'bash', process.execPath, '--import', 'tsx', 'server.ts'], {
+  const child = startChild('bash', ['-c', script, 'bash', process.execPath, ...program], {
     cwd: root,
     env,
     stdio: ['ignore', 'pipe', 'pipe', ...(descriptor === undefined ? [] : [descriptor])],
   })
-  const ended = once(child, 'close').then(([code, signal]) => code ?? signal)
-  t.after(() => child.kill('SIGKILL') && ended)
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', chunk => {
-      output += chunk
-      child.emit('output')
-    })
-  }
+  t.after(() => child.process.kill('SIGKILL') && child.ended)
   return {
-    output: () => output,
-    ended,
+    ...child,
     stop(signal: NodeJS.Signals = 'SIGTERM') {
-      child.kill(signal)
-      return ended
-    },
-    async said(pattern: RegExp) {
-      while (!pattern.test(output)) {
-        const code = await Promise.race([once(child, 'output'), ended])
-        assert.ok(Array.isArray(code) || pattern.test(output), `ended with ${code}:\n${output}`)
-      }
+      child.process.kill(signal)
+      return child.ended
     },
   }
 }
 
-/** systemd's part: a socket that it keeps and never accepts from. Of Node's, only this undocumented one does not. */
+/**
+ * systemd's part: a socket that it keeps, and on which it never accepts. Node's documented servers all accept, so this
+ * uses an undocumented function.
+ */
 function openSocket(t: TestContext, path?: string) {
   const create = (net as unknown as { _createServerHandle: (...args: unknown[]) => Handle })
     ._createServerHandle
@@ -204,8 +67,8 @@ function openFolder(t: TestContext) {
 
 const activated = 'LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=pg-health.socket exec "$@"'
 
-describe('a socket that systemd listens on', linux, () => {
-  test('TCP: it is served, the log names its address and not PORT, and it outlives the program: the next one answers who came between', async t => {
+describe('a socket passed by systemd', linux, () => {
+  test('TCP: served and logged instead of PORT; clients between two runs wait for the next', async t => {
     const { fd, port } = openSocket(t)
     const first = launch(t, activated, { HOST: '::1', PORT: '1' }, fd)
     await first.said(/"event":"listening"/)
@@ -220,7 +83,7 @@ describe('a socket that systemd listens on', linux, () => {
     assert.equal((await between).status, 200)
   })
 
-  test('Unix: it is served, the log says what it is, and the program leaves its path alone', async t => {
+  test('Unix: served and logged; its path stays after the exit', async t => {
     const path = join(openFolder(t), 'socket')
     const { fd } = openSocket(t, path)
     const first = launch(t, activated, {}, fd)
@@ -233,7 +96,7 @@ describe('a socket that systemd listens on', linux, () => {
     assert.equal((await between).status, 200)
   })
 
-  test('SIGTERM: it says no for as long as it drains, as on a port of its own', async t => {
+  test('SIGTERM: 503 on the passed socket while draining', async t => {
     const { fd, port } = openSocket(t)
     const server = launch(t, activated, { DRAIN_MS: '60000' }, fd)
     await server.said(/"event":"listening"/)
@@ -243,7 +106,7 @@ describe('a socket that systemd listens on', linux, () => {
     await server.stop()
   })
 
-  test('variables of another process are ignored: it listens on PORT', async t => {
+  test('LISTEN_… variables of another process are ignored: it listens on PORT', async t => {
     const { fd, port } = openSocket(t)
     const server = launch(t, 'LISTEN_PID=$PPID LISTEN_FDS=1 exec "$@"', {}, fd)
     await server.said(/"event":"listening"/)
@@ -269,7 +132,7 @@ describe('a socket that systemd listens on', linux, () => {
     ['a datagram socket', '3<>/dev/udp/127.0.0.1/9', 'EINVAL'],
     ['a connection', '3<>/dev/tcp/127.0.0.1/PORT', 'EINVAL'],
   ] as const) {
-    test(`${what} in the place of the socket: one line that says what is wrong, exit 78`, async t => {
+    test(`${what} instead of the socket: one line that says what is wrong, exit 78`, async t => {
       const peer = net.createServer().listen(0, '127.0.0.1')
       await once(peer, 'listening')
       t.after(() => peer.close())
@@ -297,7 +160,7 @@ describe('the journal', linux, () => {
     `JOURNAL_STREAM=$(stat -Lc %d:%i /proc/$$/fd/${descriptor}) exec "$@"`
 
   for (const settings of [{}, { LOG_FORMAT: 'text' }] as Record<string, string>[]) {
-    test(`text with priorities, which the journal takes off, for ${JSON.stringify(settings)}`, async t => {
+    test(`text with the priorities that the journal reads, for ${JSON.stringify(settings)}`, async t => {
       const server = launch(t, journal(1), settings)
       await server.said(/unhealthy/)
       await server.stop('SIGINT')
@@ -309,7 +172,7 @@ describe('the journal', linux, () => {
     })
   }
 
-  test('JSON when it is asked for', async t => {
+  test('JSON when LOG_FORMAT says so', async t => {
     const server = launch(t, journal(1), { LOG_FORMAT: 'json' })
     await server.said(/^\{.*"event":"listening"/m)
   })
@@ -318,13 +181,13 @@ describe('the journal', linux, () => {
     ['json', /^\{.*"event":"listening"/m],
     ['text', /^2\S+Z info {2}listening on/m],
   ] as const) {
-    test(`not when the output goes elsewhere, though JOURNAL_STREAM was inherited: ${format} as ever`, async t => {
+    test(`${format} without priorities when the output is not the journal, despite JOURNAL_STREAM`, async t => {
       const settings: Record<string, string> = format === 'text' ? { LOG_FORMAT: format } : {}
       await launch(t, 'exec "$@"', { JOURNAL_STREAM: '8:1', ...settings }).said(pattern)
     })
   }
 
-  test('each fault of the settings is an error there, too', async t => {
+  test('each fault of the settings has the priority of an error', async t => {
     const server = launch(t, journal(2), { DRAIN_MS: 'x', PORT: 'x' })
     assert.equal(await server.ended, 78)
     assert.match(server.output(), /^<3>pg-health: PORT must be .+\n<3>pg-health: DRAIN_MS must be .+\n$/)
@@ -332,7 +195,7 @@ describe('the journal', linux, () => {
 })
 
 describe('NOTIFY_SOCKET', linux, () => {
-  /** A systemd-notify, first in PATH, that writes down what it is told, what it inherits, and who runs it. */
+  /** A systemd-notify, first in PATH, that records what it is sent and what it inherits. */
   function openHelper(t: TestContext, script: string) {
     const folder = openFolder(t)
     const fifo = join(folder, 'fifo')
@@ -361,7 +224,7 @@ describe('NOTIFY_SOCKET', linux, () => {
     }
   }
 
-  test('READY when the port accepts, STATUS on a change of verdict and not on others, STOPPING first on a stop', async t => {
+  test('READY when it listens, STATUS on a change of verdict, STOPPING first on a stop', async t => {
     const postgres = await openPostgres()
     t.after(() => postgres.close())
     const { settings, line } = openHelper(t, 'IFS="|"; echo "$*" >FIFO')
@@ -385,13 +248,13 @@ describe('NOTIFY_SOCKET', linux, () => {
     assert.equal(await server.stop(), 143)
   })
 
-  test('the helper inherits no socket, no setting, no secret: only PATH and where to tell', async t => {
+  test('the helper inherits no socket, setting or secret, only PATH and NOTIFY_SOCKET', async t => {
     const script = 'echo $(compgen -e) / $(for each in /proc/$$/fd/*; do readlink "$each"; done) >FIFO'
     const { settings, line } = openHelper(t, script)
     const { fd } = openSocket(t)
     launch(t, activated, settings, fd)
     const [names = '', descriptors = ''] = (await line(0)).split(' / ')
-    // Some are the shell's own.
+    // The shell sets these itself.
     assert.deepEqual(
       names.split(' ').filter(name => !['PWD', 'OLDPWD', 'SHLVL', '_'].includes(name)),
       ['NOTIFY_SOCKET', 'PATH'],
@@ -417,7 +280,7 @@ describe('NOTIFY_SOCKET', linux, () => {
     })
   }
 
-  test('a helper that hangs holds up nothing: answers come, and so does the end', async t => {
+  test('a helper that hangs delays neither answers nor the exit', async t => {
     const { settings, line } = openHelper(t, 'echo began >FIFO; exec sleep 60')
     const server = launch(t, 'exec "$@"', settings)
     await line(0)

@@ -1,7 +1,7 @@
-// The official PostgreSQL image, our own, and compose.yaml, wherever a container runtime answers.
+// The official PostgreSQL image, our own image, compose.yaml and the quadlet, where a container runtime answers.
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFile, spawnSync } from 'node:child_process'
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
@@ -25,11 +25,49 @@ import {
 import { ask, startServer } from '../support/server.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
+const quadlet = readFileSync(join(root, 'deploy/quadlet/pg-health.container'), 'utf8')
+const containerfile = readFileSync(join(root, 'Containerfile'), 'utf8')
 const healthy = '{"status": "healthy","database": "connected"}'
 const stopping = '{"status": "unhealthy","error": "server is shutting down"}'
 const labels = { VERSION: '1.2.3-test', REVISION: 'a'.repeat(40), CREATED: '2026-11-22T00:00:00Z' }
-/** The first run fetches images, and npm's packages for ours. */
+/** The first run fetches images, and npm packages for our image. */
 const guard = { timeout: 600_000 }
+
+/** The value of a key of the quadlet unit, which has no key twice. */
+function settingOf(key: string): string | undefined {
+  return quadlet.match(new RegExp(`^${key}=(.*)$`, 'm'))?.[1]
+}
+
+test("quadlet: the health check is that of Containerfile, which podman's image format drops", () => {
+  const [, interval, timeout, startPeriod, command = ''] =
+    /^HEALTHCHECK --interval=(\w+) --timeout=(\w+) --start-period=(\w+) \\\n {2}CMD (.+)$/m.exec(
+      containerfile,
+    ) ?? []
+  assert.deepEqual(JSON.parse(settingOf('HealthCmd') ?? ''), JSON.parse(command))
+  assert.deepEqual(
+    [settingOf('HealthInterval'), settingOf('HealthTimeout'), settingOf('HealthStartPeriod')],
+    [interval, timeout, startPeriod],
+  )
+})
+
+test('quadlet: the URL is the secret that DATABASE_URL_FILE names, and the user of the image can read it', () => {
+  const [secret = '', ...options] = settingOf('Secret')?.split(',') ?? []
+  assert.equal(settingOf('Environment'), `DATABASE_URL_FILE=/run/secrets/${secret}`)
+  const user = /^USER (\d+)$/m.exec(containerfile)?.[1]
+  assert.deepEqual(options, [`uid=${user}`, 'mode=0400'])
+})
+
+test("quadlet: podman's own generator knows every key and makes a service", t => {
+  const generator = ['/usr/libexec/podman/quadlet', '/usr/lib/podman/quadlet'].find(path => existsSync(path))
+  if (generator === undefined) return t.skip("podman's quadlet (4.4 or newer) is not installed")
+  const { status, stdout, stderr } = spawnSync(generator, ['-dryrun', '-user'], {
+    env: { QUADLET_UNIT_DIRS: join(root, 'deploy/quadlet') },
+    encoding: 'utf8',
+  })
+  assert.equal(status, 0, stderr)
+  assert.doesNotMatch(stderr, /unsupported|error/i)
+  assert.match(stdout, /^ExecStart=.*podman run .*--read-only .*--health-cmd/m)
+})
 
 /** The runtime with our image built; undefined, and the test skipped, without. */
 async function findOurs(t: TestContext) {
@@ -39,7 +77,7 @@ async function findOurs(t: TestContext) {
 }
 
 test(
-  'the official PostgreSQL image: healthy, unhealthy while it is paused, healed by the first probe after',
+  'official PostgreSQL image: healthy, unhealthy while paused, healthy on the first request after',
   guard,
   async t => {
     const runtime = await findRuntime(t, [postgresImage])
@@ -66,44 +104,40 @@ test(
   },
 )
 
-test(
-  'our own image adds at most 1.5 MB to its base: the program in one file, its package.json, the licence, what the driver is',
-  guard,
-  async t => {
-    const runtime = await findOurs(t)
-    if (!runtime) return
-    const { client, ImageName } = runtime
-    const [, base = ''] = baseImages()
-    const ours = await client.image.inspect(ImageName.fromString(image))
-    const { Size: baseSize } = await client.image.inspect(ImageName.fromString(base))
-    assert.ok(ours.Size - baseSize <= 1_500_000, `${ours.Size - baseSize} bytes above ${base}`)
+test('our image adds at most 1.5 MB to its base, and holds nothing but the program', guard, async t => {
+  const runtime = await findOurs(t)
+  if (!runtime) return
+  const { client, ImageName } = runtime
+  const [, base = ''] = baseImages()
+  const ours = await client.image.inspect(ImageName.fromString(image))
+  const { Size: baseSize } = await client.image.inspect(ImageName.fromString(base))
+  assert.ok(ours.Size - baseSize <= 1_500_000, `${ours.Size - baseSize} bytes above ${base}`)
 
-    const list = `console.log(fs.readdirSync('/app', { recursive: true }).join())`
-    const { output } = await runOurs(runtime, {
-      env: [],
-      command: ['/nodejs/bin/node', '--eval', list],
-    })
-    const files = output.trim().split(',')
-    const surplus = files.filter(
-      file =>
-        !/^(LICENSE|package\.json|(dist(\/server\.js)?))$/.test(file) &&
-        !/^node_modules(\/postgres(\/package\.json)?)?$/.test(file),
-    )
-    assert.deepEqual(surplus, [])
-    assert.ok(files.includes('dist/server.js') && files.includes('LICENSE'), output)
+  const list = `console.log(fs.readdirSync('/app', { recursive: true }).join())`
+  const { output } = await runOurs(runtime, {
+    env: [],
+    command: ['/nodejs/bin/node', '--eval', list],
+  })
+  const files = output.trim().split(',')
+  const surplus = files.filter(
+    file =>
+      !/^(LICENSE|package\.json|(dist(\/server\.js)?))$/.test(file) &&
+      !/^node_modules(\/postgres(\/package\.json)?)?$/.test(file),
+  )
+  assert.deepEqual(surplus, [])
+  assert.ok(files.includes('dist/server.js') && files.includes('LICENSE'), output)
 
-    const { Labels, User, Healthcheck, Cmd } = ours.Config
-    assert.deepEqual([User, Cmd], ['65532', null])
-    assert.deepEqual(Healthcheck?.Test, ['CMD', '/nodejs/bin/node', 'dist/server.js', 'check'])
-    for (const [name, value] of Object.entries(labels)) {
-      assert.equal(Labels[`org.opencontainers.image.${name.toLowerCase()}`], value)
-    }
-    assert.equal(Labels['org.opencontainers.image.licenses'], 'MIT')
-  },
-)
+  const { Labels, User, Healthcheck, Cmd } = ours.Config
+  assert.deepEqual([User, Cmd], ['65532', null])
+  assert.deepEqual(Healthcheck?.Test, ['CMD', '/nodejs/bin/node', 'dist/server.js', 'check'])
+  for (const [name, value] of Object.entries(labels)) {
+    assert.equal(Labels[`org.opencontainers.image.${name.toLowerCase()}`], value)
+  }
+  assert.equal(Labels['org.opencontainers.image.licenses'], 'MIT')
+})
 
 test(
-  'our own image, locked down: healthy by its own check; a paused database is 503 in time and makes the container unhealthy, until it goes on',
+  'our image, locked down: a paused database means 503 in time and an unhealthy container',
   guard,
   async t => {
     const runtime = await findOurs(t)
@@ -139,41 +173,37 @@ test(
   },
 )
 
-test(
-  'our own image finds a database again that was removed and made anew at another address, within the age of a session',
-  guard,
-  async t => {
-    const runtime = await findOurs(t)
-    if (!runtime) return
-    const later = createCleanup(t)
-    const { network, container: first } = await startPostgres(later, runtime)
-    const { origin } = await startOurs(later, runtime, network, { DRAIN_MS: '0' })
-    assert.equal((await ask(`${origin}/health`)).status, 200)
-    const name = network.getName()
+test('our image finds a database that was recreated at another address', guard, async t => {
+  const runtime = await findOurs(t)
+  if (!runtime) return
+  const later = createCleanup(t)
+  const { network, container: first } = await startPostgres(later, runtime)
+  const { origin } = await startOurs(later, runtime, network, { DRAIN_MS: '0' })
+  assert.equal((await ask(`${origin}/health`)).status, 200)
+  const name = network.getName()
 
-    await first.stop()
-    const removedAt = performance.now()
-    const gone = await ask(`${origin}/health`)
-    assert.deepEqual([gone.status, /unreachable|timed out/.test(gone.body)], [503, true], gone.body)
-    // Takes the address that has become free, so that the new database gets another.
-    const settler = await new runtime.GenericContainer(image)
-      .withEntrypoint(['/nodejs/bin/node', '--eval', 'setInterval(() => {}, 1000)'])
-      .withNetwork(network)
-      .start()
-    later(() => settler.stop())
-    const second = await addPostgres(later, runtime, network)
-    assert.notEqual(second.getIpAddress(name), first.getIpAddress(name))
+  await first.stop()
+  const removedAt = performance.now()
+  const gone = await ask(`${origin}/health`)
+  assert.deepEqual([gone.status, /unreachable|timed out/.test(gone.body)], [503, true], gone.body)
+  // Takes the free address, so that the new database gets another one.
+  const settler = await new runtime.GenericContainer(image)
+    .withEntrypoint(['/nodejs/bin/node', '--eval', 'setInterval(() => {}, 1000)'])
+    .withNetwork(network)
+    .start()
+  later(() => settler.stop())
+  const second = await addPostgres(later, runtime, network)
+  assert.notEqual(second.getIpAddress(name), first.getIpAddress(name))
 
-    for (let answer = gone; answer.status !== 200; ) {
-      answer = await ask(`${origin}/health`)
-      const waitedMs = performance.now() - removedAt
-      assert.ok(answer.status === 200 || waitedMs < 60_000, `after ${waitedMs} ms: ${answer.body}`)
-    }
-  },
-)
+  for (let answer = gone; answer.status !== 200; ) {
+    answer = await ask(`${origin}/health`)
+    const waitedMs = performance.now() - removedAt
+    assert.ok(answer.status === 200 || waitedMs < 60_000, `after ${waitedMs} ms: ${answer.body}`)
+  }
+})
 
 test(
-  'docker stop under load: 503 at once, everyone answered until the drain of 5 s ends, exit 0 before the 10 s of docker',
+  'docker stop under load: 503 during the drain of 5 s, then exit 0, before the 10 s of docker',
   guard,
   async t => {
     const runtime = await findOurs(t)
@@ -197,7 +227,7 @@ test(
   },
 )
 
-test('bad input in a container: one line that says it, and the exit code for it', guard, async t => {
+test('bad input in a container: one line that says what is wrong, and its exit code', guard, async t => {
   const runtime = await findOurs(t)
   if (!runtime) return
   const later = createCleanup(t)
@@ -234,7 +264,7 @@ test(
     const later = createCleanup(t)
     const secrets = mkdtempSync(join(tmpdir(), 'pg-health-'))
     later(async () => rmSync(secrets, { recursive: true }))
-    // The password that the laboratory's stand-in for PostgreSQL's image has, which reads no file of it.
+    // The official image reads this file; a stand-in for it may have this password built in.
     writeFileSync(join(secrets, 'password'), 'postgres\n')
     chmodSync(join(secrets, 'password'), 0o644)
     const env = { ...process.env, PG_HEALTH_IMAGE: image, PG_HEALTH_PORT: '0', PG_HEALTH_SECRETS: secrets }
@@ -257,7 +287,7 @@ test(
   },
 )
 
-/** One client that asks on new connections until it is cut off: what it was told, in order, and when that was. */
+/** One client that asks on new connections until it is refused. Gives its different answers in order, and the time. */
 async function askUntilCut(url: string) {
   const told: string[] = []
   for (;;) {

@@ -1,6 +1,6 @@
-// The whole program as monitoring sees it: what /metrics says, and what Prometheus and its tools make of it.
+// The running program as Prometheus sees it: /metrics, the alerts and the dashboard.
 import assert from 'node:assert/strict'
-import { spawn, spawnSync } from 'node:child_process'
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { METHODS } from 'node:http'
@@ -11,6 +11,7 @@ import { after, before, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parse } from 'yaml'
+import { startChild } from '../support/child.ts'
 import { createTable, samplesOf } from '../support/metrics.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy } from '../support/proxy.ts'
@@ -44,7 +45,7 @@ const up = 'pghealth_up'
 const counted = (result: string) => `pghealth_checks_total{result="${result}"}`
 const answered = (path: string, code: number) => `pghealth_http_requests_total{path="${path}",code="${code}"}`
 
-test('a scrape during the first check, with a database that hangs, is answered at once and says nothing of "up"', async t => {
+test('a scrape during the first check is answered immediately, and has no pghealth_up yet', async t => {
   const { proxy, start } = await startBehindProxy(t, {
     HEALTH_TIMEOUT_MS: '60000',
     HEALTH_CONNECT_TIMEOUT_MS: '60000',
@@ -52,7 +53,7 @@ test('a scrape during the first check, with a database that hangs, is answered a
   proxy.stall()
   const server = await start()
   const waiting = Array.from({ length: 3 }, () => ask(`${server.origin}/health`))
-  // On a connection of its own, and answered although those before it wait: no need for a clock.
+  // On a new connection, and answered although earlier requests still wait.
   let shown = await scrape(server.origin)
   while (shown.get('pghealth_http_requests_in_flight') !== 4) shown = await scrape(server.origin)
   assert.equal(shown.has(up), false)
@@ -66,18 +67,7 @@ test('a scrape during the first check, with a database that hangs, is answered a
   assert.equal(healed.get('pghealth_http_requests_in_flight'), 1)
 })
 
-test('a scrape runs no check', async t => {
-  const { proxy, start } = await startBehindProxy(t)
-  const server = await start()
-  await server.event('healthy')
-  const statements = proxy.statements.length
-  for (let time = 0; time < 20; time += 1) await scrape(server.origin)
-  const shown = await scrape(server.origin)
-  assert.equal(proxy.statements.length, statements)
-  assert.equal(shown.get(counted('healthy')), 1)
-})
-
-test('an outage is counted by reason, and its end: what a caller was told is what is shown', async t => {
+test('an outage is counted by reason, and so is its end', async t => {
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
   const server = await start()
   await server.event('healthy')
@@ -110,7 +100,7 @@ test('an outage is counted by reason, and its end: what a caller was told is wha
   assert.ok(Math.abs((healed.get(name) ?? 0) - Date.now() / 1_000) < 60)
 })
 
-test('requests whose time runs out during a check are counted as verdicts, but only checks are measured', async t => {
+test('requests that time out during a check count as verdicts; only checks are measured', async t => {
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
   const server = await start()
   await server.event('healthy')
@@ -118,7 +108,7 @@ test('requests whose time runs out during a check are counted as verdicts, but o
   const answers: Promise<unknown>[] = []
   for (let client = 0; client < 6; client += 1) {
     answers.push(ask(`${server.origin}/health`))
-    // Their pace: each has a deadline of its own.
+    // At different times, so that each has its own deadline.
     await new Promise(resolve => setTimeout(resolve, 60))
   }
   await Promise.all(answers)
@@ -130,34 +120,16 @@ test('requests whose time runs out during a check are counted as verdicts, but o
   assert.equal(shown.get('pghealth_http_request_duration_seconds_count{path="/health"}'), 6)
 })
 
-test('HEALTH_DETAILS=off: /metrics is not there', async t => {
-  const server = await start(t, { HEALTH_DETAILS: 'off' })
-  assert.equal((await ask(`${server.origin}/metrics`)).status, 404)
-})
-
-test('/metrics has its exact content type, and HEAD has its status', async t => {
-  const server = await start(t)
-  const page = await ask(`${server.origin}/metrics?name[]=pghealth_up`)
-  assert.equal(page.status, 200)
-  assert.equal(page.headers['content-type'], 'text/plain; version=0.0.4; charset=utf-8')
-  assert.equal(page.headers['content-length'], String(Buffer.byteLength(page.body)))
-  const answer = await ask(`${server.origin}/metrics`, { method: 'HEAD' })
-  assert.deepEqual([answer.status, answer.body], [200, ''])
-  for (const method of ['POST', 'OPTIONS']) {
-    assert.equal((await ask(`${server.origin}/metrics`, { method })).status, 405)
-  }
-})
-
-test('paths and methods that nobody knows do not grow the page', async t => {
+test('unknown paths and methods do not make the page longer', async t => {
   const server = await start(t)
   await server.event('healthy')
-  // The second shows the lag of the event loop, too.
+  // Only the second scrape shows the lag of the event loop.
   await scrape(server.origin)
   const before = await scrape(server.origin)
   const paths = ['constructor', '__proto__', 'health"} 1\\n', 'metrics/x', '%00', '?a=b', 'x{le="1"}']
   const targets = [...paths, ...Array.from({ length: 200 }, (_, index) => `${index}`)]
   for (const target of targets) await ask(`${server.origin}/`, { path: `/${target.replaceAll(' ', '%20')}` })
-  // CONNECT takes another way through Node.
+  // Node handles CONNECT separately.
   for (const method of METHODS.filter(name => name !== 'CONNECT')) {
     for (const path of ['/health', '/metrics', '/x']) await ask(server.origin, { path, method })
   }
@@ -169,14 +141,14 @@ test('paths and methods that nobody knows do not grow the page', async t => {
   assert.ok((now.get(answered('/metrics', 405)) ?? 0) > 10)
 })
 
-/** What no client library would send; resolves when the server has closed. */
+/** Sends bytes that no client library would send. Resolves when the server has closed the connection. */
 async function sendRaw({ port, hostname }: URL, text: string) {
   const socket = net.connect(Number(port), hostname, () => socket.end(text))
   socket.resume()
   await once(socket, 'close')
 }
 
-test('promtool finds nothing to say about the page', async t => {
+test('promtool accepts the page without a complaint', async t => {
   const promtool = findTool(t, 'promtool')
   if (promtool === undefined) return
   const server = await start(t)
@@ -192,12 +164,12 @@ test('promtool finds nothing to say about the page', async t => {
 
 const deploy = fileURLToPath(new URL('../../deploy/', import.meta.url))
 
-/** Every name that an expression or a test looks for: with the suffixes of a histogram, as they are scraped. */
+/** Every metric name that a text mentions, with the suffixes of histograms. */
 function namesIn(text: string): string[] {
   return [...new Set(text.match(/\b(?:pghealth|process|nodejs)_\w+/g))]
 }
 
-test('every series that alerts, their tests and the dashboard name is one of the table', () => {
+test('alerts, their tests and the dashboard name only metrics that exist', () => {
   const shown = [...samplesOf(createTable().render().body).keys()].map(key => key.replace(/\{.*/, ''))
   const known = new Set([...shown, ...createTable().series.map(({ name }) => name)])
   for (const file of ['prometheus/rules.yml', 'prometheus/rules.test.yml', 'grafana/dashboard.json']) {
@@ -211,7 +183,7 @@ test('every series that alerts, their tests and the dashboard name is one of the
   }
 })
 
-test('every value of a label that the dashboard asks for is one that is shown', () => {
+test('the dashboard asks only for label values that exist', () => {
   const keys = [...samplesOf(createTable().render().body).keys()]
   const asked = expressionsOf('grafana/dashboard.json').flatMap(([, expression]) => [
     ...expression.matchAll(/\b(path|result|code|le)(?:=~|!=|=)"([^"]+)"/g),
@@ -227,7 +199,7 @@ test('every value of a label that the dashboard asks for is one that is shown', 
   }
 })
 
-test('promtool: each alert fires when it should, and is quiet when it should not', t => {
+test('promtool: each alert fires when it should, and only then', t => {
   const promtool = findTool(t, 'promtool')
   if (promtool === undefined) return
   const folder = `${deploy}prometheus/`
@@ -279,7 +251,7 @@ test("the dashboard's Now is sustained when the alert fires, and not before", t 
   assert.equal(status, 0, stdout + stderr)
 })
 
-/** Prometheus with our own files, but for the address of its target and its pace; gone with the test. */
+/** Starts Prometheus with our files; only its target and its intervals differ. It ends with the test. */
 async function openPrometheus(t: TestContext, program: string, origin: string) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-prometheus-'))
   const config = readFileSync(`${deploy}prometheus/prometheus.yml`, 'utf8')
@@ -287,26 +259,18 @@ async function openPrometheus(t: TestContext, program: string, origin: string) {
   assert.equal(adapted.includes(new URL(origin).host), true)
   writeFileSync(join(folder, 'prometheus.yml'), adapted)
   writeFileSync(join(folder, 'rules.yml'), readFileSync(`${deploy}prometheus/rules.yml`))
-  const child = spawn(program, [
+  const child = startChild(program, [
     `--config.file=${folder}/prometheus.yml`,
     `--storage.tsdb.path=${folder}/data`,
     '--web.listen-address=127.0.0.1:0',
   ])
-  const exited = once(child, 'exit')
   t.after(async () => {
-    child.kill('SIGKILL')
-    await exited
+    child.process.kill('SIGKILL')
+    await child.ended
     rmSync(folder, { recursive: true })
   })
-  let log = ''
-  const port = await new Promise<string>((resolve, reject) => {
-    child.stderr.on('data', chunk => {
-      log += chunk
-      const [, found] = /Listening on.* address=\S*:(\d+)/.exec(log) ?? []
-      if (found && log.includes('Server is ready to receive web requests')) resolve(found)
-    })
-    exited.then(() => reject(new Error(log)), reject)
-  })
+  const port = await child.said(/Listening on.* address=\S*:(\d+)/)
+  await child.said(/Server is ready to receive web requests/)
 
   async function get(path: string) {
     const { status, body } = await ask(`http://127.0.0.1:${port}/api/v1/${path}`)
@@ -314,13 +278,13 @@ async function openPrometheus(t: TestContext, program: string, origin: string) {
     return JSON.parse(body).data
   }
 
-  /** The values that an expression has now. */
+  /** The current values of an expression. */
   async function query(expression: string): Promise<number[]> {
     const { result } = await get(`query?query=${encodeURIComponent(expression)}`)
     return result.map(({ value }: { value: [number, string] }) => Number(value[1]))
   }
 
-  /** Resolves when the expression has this one value, which is after the scrape that shows it. */
+  /** Resolves when the expression has this single value, after the scrape that shows it. */
   async function see(expression: string, value: number) {
     for (let time = 0; time < 300; time += 1) {
       const values = await query(expression)
@@ -332,7 +296,7 @@ async function openPrometheus(t: TestContext, program: string, origin: string) {
   return { get, query, see }
 }
 
-/** The expressions of the dashboard, by the titles of their panels, with its variables filled in. */
+/** The dashboard's expressions, with the titles of their panels, and with variables replaced. */
 function expressionsOf(file: string): [title: string, expression: string][] {
   const { panels } = JSON.parse(readFileSync(`${deploy}${file}`, 'utf8'))
   return panels.flatMap(({ title, targets = [] }: { title: string; targets?: { expr: string }[] }) =>
@@ -343,7 +307,7 @@ function expressionsOf(file: string): [title: string, expression: string][] {
   )
 }
 
-test('a real Prometheus scrapes the program, and each panel of the dashboard has something to show', async t => {
+test('a real Prometheus scrapes the program, and every panel of the dashboard shows data', async t => {
   const program = findTool(t, 'prometheus')
   if (program === undefined) return
   const { proxy, start } = await startBehindProxy(t, { HEALTH_TIMEOUT_MS: '600' })
@@ -394,7 +358,7 @@ test('a real Prometheus scrapes the program, and each panel of the dashboard has
   await see('up', 0)
 })
 
-test('the dashboard asks four questions, a row each, of a data source and instances that one can choose', () => {
+test('the dashboard has four rows, and lets you choose its data source and instances', () => {
   const { panels, templating } = JSON.parse(readFileSync(`${deploy}grafana/dashboard.json`, 'utf8'))
   assert.deepEqual(
     templating.list.map(({ name, type }: { name: string; type: string }) => [name, type]),
@@ -413,7 +377,7 @@ test('the dashboard asks four questions, a row each, of a data source and instan
     assert.deepEqual(datasource, { type: 'prometheus', uid: '${' + 'datasource}' }, title)
     for (const { expr, datasource: own } of targets) {
       assert.deepEqual(own, datasource, title)
-      // Not one selector without the instances that were chosen.
+      // Every selector has the chosen instances.
       const selectors = expr.match(/pghealth_\w+(\{[^}]*\})?/g)
       for (const selector of selectors)
         assert.ok(selector.includes('instance=~"$instance"'), `${title}: ${selector}`)

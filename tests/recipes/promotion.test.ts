@@ -7,7 +7,8 @@ import { type TestContext, test } from 'node:test'
 import { promisify } from 'node:util'
 import pg from 'pg'
 import { administer } from '../support/administer.ts'
-import { openFolder, type Program, recipe, startProgram } from '../support/consumers.ts'
+import type { Child } from '../support/child.ts'
+import { openFolder, recipe, startProgram } from '../support/consumers.ts'
 import { openPair } from '../support/pair.ts'
 import { accountToRunAs, findPort, type Postgres } from '../support/postgres.ts'
 import { startServer } from '../support/server.ts'
@@ -63,8 +64,8 @@ async function serverBehind(url: string): Promise<number | undefined> {
 }
 
 /** Kills the primary and promotes the standby. Resolves when HAProxy has seen both. */
-async function failOver(primary: Postgres, standby: Postgres, program: Program) {
-  const from = program.written()
+async function failOver(primary: Postgres, standby: Postgres, program: Child) {
+  const from = program.output().length
   await primary.kill()
   await program.said(/Server primary\/a is DOWN.*/, from)
   await promoteByHand(standby)
@@ -77,7 +78,7 @@ async function connectionsWithTwoPrimaries(t: TestContext, haproxy: string, text
   assert.equal(await serverBehind(writers), primary.port)
   await failOver(primary, standby, program)
   assert.equal(await serverBehind(writers), standby.port)
-  const from = program.written()
+  const from = program.output().length
   await primary.start()
   await program.said(/Server primary\/a is UP/, from)
   let stale = 0
@@ -98,7 +99,7 @@ test('HAProxy sends writers to the primary and readers to the standby, and follo
   await writer.connect()
   const cut = new Promise<Error>(resolve => writer.once('error', resolve))
   await writer.query('insert into ledger values (1)')
-  const from = program.written()
+  const from = program.output().length
   // The machine hangs: nobody but the balancer can cut this connection.
   primary.freeze()
   await program.said(/Server primary\/a is DOWN.*/, from)

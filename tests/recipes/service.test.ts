@@ -27,28 +27,28 @@ const healthy = '{"status": "healthy","database": "connected"}'
 
 const unitValue = (name: string) => new RegExp(`^${name}=(.*)$`, 'm').exec(unitText)?.[1] ?? ''
 
-test('the service has time for a stop: DRAIN_MS and 3 s', () => {
+test('TimeoutStopSec leaves time for DRAIN_MS and 3 s', () => {
   const drainMs = Number(settings.find(({ name }) => name === 'DRAIN_MS')?.defaultText)
   const [, seconds] = /^(\d+)s$/.exec(unitValue('TimeoutStopSec')) ?? []
   assert.ok(Number(seconds) * 1000 >= drainMs + 3_000)
 })
 
-test('the service is not restarted after the exit codes of usage and configuration', () => {
+test('RestartPreventExitStatus has the exit codes of usage and configuration', () => {
   const codes = ['usage', 'configuration'].map(word => new RegExp(`(\\d+) ${word}`).exec(usage)?.[1] ?? '')
   const prevented = unitValue('RestartPreventExitStatus').split(' ')
   for (const code of codes) assert.ok(prevented.includes(code), `${code} in ${prevented}`)
 })
 
-test("the service's exposure, as systemd-analyze reckons it, is at most 1.5 of 10", async t => {
+test("systemd-analyze rates the service's exposure at 1.5 of 10 at most", async t => {
   const analyze = findTool(t, 'systemd-analyze')
   if (!analyze) return
-  // Exits 1 above the threshold, which is in tenths.
+  // It exits 1 above the threshold, which is in tenths.
   const args = ['security', '--offline=true', '--no-pager', '--threshold=15', unit]
   const { stdout } = await promisify(execFile)(analyze, args)
   assert.match(stdout, /Overall exposure level for pg-health.service: [01][.]\d/)
 })
 
-/** A machine of its own, with the program built, and the document's commands done in a checkout. */
+/** Starts a container with systemd, and copies the built program and deploy/ to /checkout. */
 async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runtime) {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-'))
   later(async () => rmSync(folder, { recursive: true }))
@@ -77,13 +77,13 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
     .start()
   later(() => client.container.getById(container.getId()).remove({ force: true, v: true }))
 
-  /** What a shell there prints, standard error included, and its exit code. */
+  /** Runs a script there. Gives its output, standard error included, and its exit code. */
   async function run(script: string) {
     const { output, exitCode } = await container.exec(['bash', '-c', script], { workingDir: '/checkout' })
     return { output: output.trim(), exitCode }
   }
 
-  /** What it prints when it succeeds. */
+  /** Runs a script there that must succeed. Gives its output. */
   async function sh(script: string) {
     const { output, exitCode } = await run(script)
     assert.equal(exitCode, 0, `${script}\n${output}`)
@@ -99,11 +99,11 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
     await sh(`for turn in {1..600}; do if ${script}; then exit; fi; sleep 0.1; done; exit 1`)
   }
 
-  /** Everything stopped and forgotten, and then only the lines of these drop-ins added to the units. */
+  /** Stops everything, deletes all drop-ins, and adds these to the units. */
   async function reset(dropIns: { service?: string; socket?: string } = {}) {
     await run('systemctl stop pg-health.socket pg-health.service; systemctl reset-failed')
     await sh('rm -rf /run/systemd/system/pg-health.*.d; journalctl --sync')
-    // Lines of before do not count: `journal` begins here.
+    // `journal` shows only lines after this.
     await sh('date +@%s.%6N >/run/mark')
     for (const [kind, lines = ''] of Object.entries(dropIns)) {
       const folder = `/run/systemd/system/pg-health.${kind}.d`
@@ -119,7 +119,7 @@ async function startLab(later: Cleanup, { GenericContainer, Wait, client }: Runt
 
 type Lab = Awaited<ReturnType<typeof startLab>>
 
-/** Asks every 20 ms, on a new connection each time, while systemctl restarts the service, and until it is healthy. */
+/** Asks every 20 ms on a new connection, while systemctl restarts the service and until it is healthy. */
 const prober = `
   import { spawn } from 'node:child_process'
   import http from 'node:http'
@@ -142,7 +142,7 @@ const prober = `
     console.log(JSON.stringify({ code, asked, runs: seen.filter((what, index) => what !== seen[index - 1]) }))
   })`
 
-/** The service's own lines since the last reset, of this priority or worse. */
+/** The service's log lines since the last reset, of this priority or worse. */
 const journal = (priority: string) =>
   `journalctl --sync; journalctl -q -o cat -p ${priority} -u pg-health _TRANSPORT=stdout \
   --since="$(cat /run/mark 2>/dev/null || echo @0)"`
@@ -194,25 +194,22 @@ test('systemd: installed as docs/deploying.md says, in its sandbox, through its 
     assert.equal(await show('NRestarts'), '0')
   })
 
-  await t.test(
-    'a restart refuses nobody who asks every 20 ms: told to go elsewhere, then answered',
-    async () => {
-      const output = await sh(`timeout 60 node --input-type=module -e '${prober.replaceAll("'", '"')}'`)
-      const { code, asked, runs } = JSON.parse(output)
-      assert.equal(code, 0)
-      assert.deepEqual(runs, [200, 503, 200])
-      assert.ok(asked > 100, `asked ${asked} times`)
-    },
-  )
+  await t.test('a restart refuses no request: 503, then 200', async () => {
+    const output = await sh(`timeout 60 node --input-type=module -e '${prober.replaceAll("'", '"')}'`)
+    const { code, asked, runs } = JSON.parse(output)
+    assert.equal(code, 0)
+    assert.deepEqual(runs, [200, 503, 200])
+    assert.ok(asked > 100, `asked ${asked} times`)
+  })
 
-  await t.test('a kill -9 is survived, and who asks then is answered by the next process', async () => {
+  await t.test('kill -9: the next process answers the next request', async () => {
     const pid = await show('MainPID')
     await sh('systemctl kill -s KILL pg-health')
     assert.equal(await sh('curl -sS http://localhost:8000/health'), healthy)
     assert.notEqual(await show('MainPID'), pid)
   })
 
-  await t.test('a stop is clean and inside its time, and the socket stays', async () => {
+  await t.test('a stop is clean and within its time, and the socket stays', async () => {
     const before = Date.now()
     await sh('systemctl stop pg-health.service')
     assert.ok(Date.now() - before < Number.parseInt(unitValue('TimeoutStopSec'), 10) * 1000)
@@ -233,7 +230,7 @@ test('systemd: installed as docs/deploying.md says, in its sandbox, through its 
     assert.equal(await sh(ask), healthy)
   })
 
-  await t.test('alone it listens on PORT, and is restarted after a kill -9', async () => {
+  await t.test('without its socket unit it listens on PORT, and is restarted after kill -9', async () => {
     await reset({ service: 'Environment=PORT=8001 Environment=DRAIN_MS=0' })
     await sh('systemctl start pg-health.service')
     assert.equal(await sh('curl -sS http://localhost:8001/health'), healthy)
@@ -243,7 +240,7 @@ test('systemd: installed as docs/deploying.md says, in its sandbox, through its 
     assert.equal(await sh('curl -sS http://localhost:8001/health'), healthy)
   })
 
-  await t.test(`the sandbox suits Node.js ${process.version}, too`, async () => {
+  await t.test(`the sandbox works with Node.js ${process.version}`, async () => {
     await reset({ service: `ExecStart= "ExecStart=/opt/node /opt/pg-health/dist/server.js"` })
     await sh('systemctl start pg-health.service')
     assert.equal(await sh('curl -sS http://localhost:8000/health'), healthy)
@@ -283,18 +280,18 @@ async function badInput(test: (name: string, run: () => Promise<void>) => Promis
       /^pg-health: LISTEN_FDS must be 1: one socket is served, so the unit needs one ListenStream=$/,
     ],
   ] as [string, Parameters<Lab['reset']>[0] & object, string, RegExp][]) {
-    await test(`${what}: one clear line, exit ${status}, and it is not tried again`, async () => {
+    await test(`${what}: one clear line, exit ${status}, no restart`, async () => {
       await reset(dropIns)
       if (dropIns.socket) await sh('systemctl start pg-health.socket')
       assert.notEqual((await run('systemctl start pg-health.service')).exitCode, 0)
-      // Were it to be tried again, it would be "activating" now.
+      // If systemd were to restart it, it would be "activating" now.
       assert.deepEqual([await show('ActiveState'), await show('NRestarts')], ['failed', '0'])
       assert.equal(await show('ExecMainStatus'), status)
       assert.match(await sh(journal('err')), line)
     })
   }
 
-  await test('a port in use: one clear line each time, and an end to the trying', async () => {
+  await test('a port in use: one clear line for each attempt, then systemd gives up', async () => {
     await reset()
     await sh('systemd-run -q --unit=taken node -e "net.createServer().listen(8000)"')
     await until('(echo >/dev/tcp/127.0.0.1/8000) 2>/dev/null')
@@ -309,7 +306,7 @@ async function badInput(test: (name: string, run: () => Promise<void>) => Promis
     )
   })
 
-  await test('a wrong setting behind a socket that is asked all the time: an end to the trying, too', async () => {
+  await test('a wrong setting behind a busy socket: systemd gives up', async () => {
     await reset({ service: 'Environment=DRAIN_MS=x' })
     await sh('systemctl start pg-health.socket')
     await until('! curl -s http://localhost:8000/health && systemctl is-failed -q pg-health.socket')

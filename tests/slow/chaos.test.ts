@@ -1,26 +1,18 @@
-// The chaos run as people start it: half a minute of it, and how it takes wrong arguments and Ctrl-C.
+// The chaos run as people start it: half a minute of it, wrong arguments, and Ctrl-C.
 import assert from 'node:assert/strict'
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { test } from 'node:test'
-import { fileURLToPath } from 'node:url'
 import { faults } from '../chaos/faults.ts'
-
-const cwd = fileURLToPath(new URL('../../', import.meta.url))
+import { startChild } from '../support/child.ts'
+import { root } from '../support/server.ts'
 
 function start(...args: string[]) {
-  const child = spawn(process.execPath, ['--import', 'tsx', 'tests/chaos/run.ts', ...args], { cwd })
-  const said = { stdout: '', stderr: '' }
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name].setEncoding('utf8').on('data', chunk => {
-      said[name] += chunk
-    })
-  }
-  return { child, ended: once(child, 'close').then(([code]) => ({ code, ...said })) }
+  return startChild(process.execPath, ['--import', 'tsx', 'tests/chaos/run.ts', ...args], { cwd: root })
 }
 
-test('half a minute of faults: every answer was allowed, and the tables say what there was', async () => {
-  const { code, stdout, stderr } = await start('--minutes', '0.5', '--seed', '1').ended
+test('half a minute of faults: every answer was allowed, and the tables count them', async () => {
+  const run = start('--minutes', '0.5', '--seed', '1')
+  const code = await run.ended
+  const [stdout, stderr] = [run.stdout(), run.stderr()]
   assert.equal(code, 0, stderr)
   assert.match(stdout, /^\| wrong answers, broken promises \| 0 \|$/m)
   assert.match(stderr, /^npm run chaos -- --minutes 0.5 --seed 1 on Node.js v/)
@@ -31,25 +23,24 @@ test('half a minute of faults: every answer was allowed, and the tables say what
   assert.ok(suffered.length >= faults.length / 3, `only ${suffered.length} of ${faults.length} faults`)
 })
 
-test('half a minute of promotions: every answer was allowed, and the pair was broken in every way', async () => {
-  const { code, stdout, stderr } = await start('--pair', '--minutes', '0.5', '--seed', '3').ended
-  assert.equal(code, 0, stderr)
-  assert.match(stdout, /^\| wrong answers, broken promises \| 0 \|$/m)
-  assert.match(stdout, /^\| the primary .*, the standby promoted \| \d+ \|/m)
-  assert.match(stdout, /^\| … standby \| [\d,]+ \|$/m)
+test('half a minute of promotions: every answer was allowed', async () => {
+  const run = start('--pair', '--minutes', '0.5', '--seed', '3')
+  assert.equal(await run.ended, 0, run.stderr())
+  assert.match(run.stdout(), /^\| wrong answers, broken promises \| 0 \|$/m)
+  assert.match(run.stdout(), /^\| the primary .*, the standby promoted \| \d+ \|/m)
+  assert.match(run.stdout(), /^\| … standby \| [\d,]+ \|$/m)
 })
 
-test('Ctrl-C ends it: everything that it started is gone, exit 130', async () => {
-  const { child, ended } = start('--minutes', '5')
-  await once(child.stderr, 'data')
-  child.kill('SIGINT')
+test('Ctrl-C: exit 130, and everything that it started is gone', async () => {
+  const run = start('--minutes', '5')
+  await run.said(/\n/)
+  run.process.kill('SIGINT')
   // It does not call exit(), so it ends when none of its child processes is left.
-  const { code, stdout } = await ended
-  assert.equal(code, 130)
-  assert.equal(stdout, '')
+  assert.equal(await run.ended, 130)
+  assert.equal(run.stdout(), '')
 })
 
-test('a wrong argument is named, with exit 64', async () => {
+test('a wrong argument: exit 64, and it is named', async () => {
   for (const [args, complaint] of [
     [['--minutes', '0'], /^chaos: --minutes must be more than 0 and at most 600\n/],
     [['--minutes', 'ten'], /--minutes must be/],
@@ -57,16 +48,16 @@ test('a wrong argument is named, with exit 64', async () => {
     [['--sede', '1'], /^chaos: Unknown option '--sede'/],
     [['10'], /^chaos: Unexpected argument '10'/],
   ] as const) {
-    const { code, stderr, stdout } = await start(...args).ended
-    assert.equal(code, 64)
-    assert.match(stderr, complaint)
-    assert.equal(stdout, '')
+    const run = start(...args)
+    assert.equal(await run.ended, 64)
+    assert.match(run.stderr(), complaint)
+    assert.equal(run.stdout(), '')
   }
 })
 
-test('--help says what it does, and its exit codes', async () => {
-  const { code, stdout } = await start('--help').ended
-  assert.equal(code, 0)
+test('--help lists the options and the exit codes', async () => {
+  const run = start('--help')
+  assert.equal(await run.ended, 0)
   for (const word of ['--minutes', '--seed', 'exit 0', '1 with', '64 for'])
-    assert.ok(stdout.includes(word), word)
+    assert.ok(run.stdout().includes(word), word)
 })

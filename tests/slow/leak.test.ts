@@ -1,4 +1,4 @@
-// Ten thousand of everything that ends a session leave as many descriptors, timers and bytes as none.
+// Thousands of sessions, ended in every way, leave no descriptor, timer or memory behind.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
@@ -18,28 +18,28 @@ import { row, welcome } from '../support/peer.ts'
 v8.setFlagsFromString('--expose-gc')
 const collect: () => void = vm.runInNewContext('gc')
 
-/** What may be left over after all of them, bytes. */
+/** By how much the heap may grow (bytes). */
 const mostGrowth = 1_000_000
-/** So many databases work side by side: one would mostly wait for its deadline. */
+/** So many databases work at the same time, because one would mostly wait for its deadline. */
 const lanes = 10
-/** More than attempts to connect are apart, and more than the age of a session: milliseconds on the clock that is given. */
+/** Longer than the pace of attempts and the age of a session (milliseconds on the given clock). */
 const leapMs = 1_000
 
-test('5,000 statements that expire: nothing is left', async t => {
-  // The session is warmed and asked once; then it stays silent.
+test('5,000 queries that time out: nothing is left', async t => {
+  // The session answers its first query and one check, and then stays silent.
   const peer = await openPeer(t, [welcome, row('1'), row('1')])
   assertExpired(await assertNoLeak(5_000, peer.url, { impatientMs: 3 }), 5_000)
   assert.ok(peer.sessions() >= 5_000, `${peer.sessions()} sessions`)
 })
 
-test('1,000 statements that expire over TLS: nothing is left', { skip: missingOpenssl() }, async t => {
+test('1,000 queries that time out over TLS: nothing is left', { skip: missingOpenssl() }, async t => {
   const certified = sign(createRoot(), 'DNS:localhost')
   const peer = await openPeer(t, [welcome, row('1'), row('1')], certified)
   assertExpired(await assertNoLeak(1_000, peer.url, { impatientMs: 3 }), 1_000)
   assert.ok(peer.sessions() >= 1_000, `${peer.sessions()} sessions`)
 })
 
-test('5,000 logins that expire: nothing is left', async t => {
+test('5,000 logins that time out: nothing is left', async t => {
   const peer = await openPeer(t, [])
   const counts = await assertNoLeak(5_000, peer.url, { timeoutMs: 3, connectTimeoutMs: 3 })
   assert.deepEqual(counts, { connect_timeout: 5_000 })
@@ -51,13 +51,13 @@ test('10,000 refused connects: nothing is left', async t => {
   assert.deepEqual(await assertNoLeak(10_000, url, {}), { unreachable: 10_000 })
 })
 
-test('10,000 healthy age swaps: nothing is left', async t => {
+test('10,000 sessions replaced for their age: nothing is left', async t => {
   const peer = await openPeer(t, [welcome, row('1'), row('1')])
   assert.deepEqual(await assertNoLeak(10_000, peer.url, { sessionMaxAgeMs: leapMs / 2 }), { healthy: 10_000 })
   assert.ok(peer.sessions() >= 10_000, `${peer.sessions()} sessions`)
 })
 
-/** Every second check had a good session, which stayed silent: thrown away, and no time to open another. */
+/** In every second check the open session stayed silent and was dropped, with no time left to open another. */
 function assertExpired({ healthy, timeout = 0, connect_timeout = 0 }: Counts, times: number) {
   assert.equal(healthy, times)
   assert.equal(timeout + connect_timeout, times)
@@ -73,9 +73,9 @@ interface Limits {
   readonly sessionMaxAgeMs?: number
 }
 
-/** Asks so often, a tenth of that before to warm up; says how often each answer was given. */
+/** Asks so often, after a tenth of that to warm up. Gives how often each answer came. */
 async function assertNoLeak(asks: number, url: string, limits: Limits): Promise<Counts> {
-  // They stand while their holdings are counted: what they keep for themselves counts, too.
+  // They stay open while resources are counted, so that what they keep is counted as well.
   const askers = Array.from({ length: lanes }, () => createAsker(url, limits))
   const idle = await resources()
   await askAll(askers, asks / 10)
@@ -105,7 +105,7 @@ async function askAll(askers: readonly Asker[], asks: number): Promise<Counts> {
 
 type Asker = ReturnType<typeof createAsker>
 
-/** The clock leaps before each check, or the pace of attempts to connect would make this take 1,000 seconds. */
+/** The clock jumps before each check. Otherwise the pace of attempts to connect would make this take 1,000 s. */
 function createAsker(url: string, limits: Limits) {
   const { timeoutMs = 5_000, connectTimeoutMs = 5_000, sessionMaxAgeMs = 60_000, impatientMs } = limits
   const reading = readUrl(url, 'DATABASE_URL', 'postgres')
@@ -133,7 +133,7 @@ function createAsker(url: string, limits: Limits) {
   }
 }
 
-/** What this process holds when all is closed and collected. */
+/** What this process uses when all is closed and collected. */
 async function holdings(idle: readonly string[]) {
   const held = await resources(idle.length)
   for (let round = 0; round < 3; round += 1) {
@@ -144,9 +144,8 @@ async function holdings(idle: readonly string[]) {
 }
 
 /**
- * Each timer and socket that keeps this process alive, by its kind, once there are no more than `most`: the peer's ends
- * of connections close a moment later. A file that is read or closed is waited for, too: it is a module being loaded,
- * and its descriptor would be counted.
+ * The kinds of all timers and sockets that keep this process alive, once there are at most `most`: the peer's ends of
+ * connections close a moment later. It also waits for files: a module that is being loaded has a descriptor.
  */
 async function resources(most = Number.POSITIVE_INFINITY): Promise<string[]> {
   const until = performance.now() + 10_000
@@ -158,7 +157,7 @@ async function resources(most = Number.POSITIVE_INFINITY): Promise<string[]> {
   }
 }
 
-/** How many are open; 0 where the system does not tell. */
+/** How many are open; 0 on systems other than Linux. */
 function descriptors(): number {
   return process.platform === 'linux' ? readdirSync('/proc/self/fd').length : 0
 }
@@ -170,8 +169,8 @@ function missingOpenssl(): string | false {
 }
 
 /**
- * A peer that answers each session with these messages, one for the login and one for each statement, and then stays
- * silent; it closes when it is told goodbye. With a certificate it wants TLS.
+ * A peer that answers each session with these messages, one for the login and one for each query, and then stays silent.
+ * It closes after Terminate. With a certificate it requires TLS.
  */
 async function openPeer(t: TestContext, answers: readonly Buffer[], certified?: Certified) {
   const sockets = new Set<Socket>()

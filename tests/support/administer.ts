@@ -1,8 +1,8 @@
-// What an operator does to a PostgreSQL, with a client that is not the one under test.
+// What an operator does to PostgreSQL, with another client than the one under test.
 import pg from 'pg'
 import type { Postgres } from './postgres.ts'
 
-/** Runs statements one after the other, on a connection of their own; resolves with the rows of the last. */
+/** Runs statements one after the other, on one new connection. Resolves with the rows of the last. */
 export async function administer(url: string, ...statements: string[]): Promise<Record<string, unknown>[]> {
   const client = new pg.Client(url)
   await client.connect()
@@ -15,7 +15,7 @@ export async function administer(url: string, ...statements: string[]): Promise<
   }
 }
 
-/** The process that serves the program under test. */
+/** The process id of the backend that serves the program under test. */
 export async function backendOf(url: string): Promise<number> {
   const [row] = await administer(
     url,
@@ -32,7 +32,7 @@ export async function terminate(url: string): Promise<void> {
   )
 }
 
-/** Resolves when the server has logged `phrase`, so many times, after the first `from` characters of its log. */
+/** Resolves when the server has logged `phrase` so many times, after the first `from` characters of its log. */
 export async function logged(postgres: Postgres, phrase: string, from: number, times = 1): Promise<void> {
   while (postgres.log().slice(from).split(phrase).length <= times) {
     await new Promise(resolve => setTimeout(resolve, 5))

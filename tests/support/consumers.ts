@@ -1,11 +1,10 @@
-// Those who ask us: their real programs as processes of a test, and the rule by which a kubelet or a balancer judges.
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
+// Programs that ask pg-health: real ones as child processes, and the rules of a kubelet or a load balancer.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { type Child, runChild, startChild } from './child.ts'
 import { openPostgres, type Postgres } from './postgres.ts'
 import { ask, type Running, startServer } from './server.ts'
 
@@ -14,10 +13,7 @@ export function recipe(path: string): string {
   return fileURLToPath(new URL(`../../deploy/${path}`, import.meta.url))
 }
 
-/** Nothing that a test waits for takes this long, not even on a busy machine (milliseconds). */
-const patienceMs = 60_000
-
-/** What happens to a database, how it ends, and the sentences that a caller may read meanwhile. */
+/** A fault of a database, how it is undone, and the sentences that a client may read while it lasts. */
 export interface Fault {
   readonly name: string
   strike(postgres: Postgres): Promise<void> | void
@@ -53,93 +49,59 @@ export async function openService(
   return { postgres, server }
 }
 
-/** A folder of its own for a program, which is gone after the test. */
+/** A temporary folder for a program; it is deleted after the test. */
 export function openFolder(t: TestContext): string {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-consumer-'))
   t.after(() => rmSync(folder, { recursive: true, force: true }))
   return folder
 }
 
-export interface Program {
-  /** How much it has written so far: what `said` begins to read at. */
-  written(): number
-  /** Resolves with the first match in what it wrote from there on, now or later. */
-  said(pattern: RegExp, from?: number): Promise<string>
-}
-
-/** Starts somebody's program; it ends with the test. Where it ends before, `said` tells what it wrote. */
+/** Starts another program with only these environment variables; it ends with the test. */
 export function startProgram(
   t: TestContext,
   command: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-): Program {
+): Child {
   const env = { PATH: process.env['PATH'], LC_ALL: 'C', ...environment }
-  const child = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  const exited = once(child, 'exit')
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream.setEncoding('utf8').on('data', chunk => {
-      output += chunk
-      child.emit('output')
-    })
-  }
-  t.after(async () => {
-    child.kill('SIGTERM')
-    await exited
+  const child = startChild(command, args, { env })
+  t.after(() => {
+    child.process.kill('SIGTERM')
+    return child.ended
   })
-
-  async function said(pattern: RegExp, from = 0) {
-    const patience = AbortSignal.timeout(patienceMs)
-    for (;;) {
-      const [found] = pattern.exec(output.slice(from)) ?? []
-      if (found !== undefined) return found
-      const code = child.exitCode ?? child.signalCode
-      if (code !== null) throw new Error(`${command} ended with ${code}:\n${output}`)
-      if (patience.aborted) throw new Error(`${command} never said ${pattern}:\n${output}`)
-      await Promise.race([once(child, 'output', { signal: patience }), exited]).catch(() => {})
-    }
-  }
-  return { written: () => output.length, said }
+  return child
 }
 
-/** Runs somebody's program to its end. */
+/** Runs another program to its end. Resolves with its exit code and all that it has written. */
 export async function runProgram(
   command: string,
   args: readonly string[],
   environment: Readonly<Record<string, string>> = {},
-): Promise<{ code: number | null; output: string }> {
+) {
   const env = { PATH: process.env['PATH'], ...environment }
-  const child: ChildProcess = spawn(command, args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
-  let output = ''
-  for (const stream of [child.stdout, child.stderr]) {
-    stream?.setEncoding('utf8').on('data', chunk => {
-      output += chunk
-    })
-  }
-  const [code] = await once(child, 'close')
+  const { code, output } = await runChild(command, args, { env })
   return { code, output }
 }
 
-/** How somebody who asks again and again makes up its mind. */
+/** How a prober decides, from its requests, whether a service is in or out. */
 export interface Rule {
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
   readonly accepts: (answer: { readonly status: number; readonly body: string }) => boolean
   readonly timeoutMs: number
-  /** So many failures in a row take us out, so many successes in a row put us back. */
+  /** So many failures in a row take the service out, so many successes in a row put it back. */
   readonly fall: number
   readonly rise: number
 }
 
 export type Judge = ReturnType<typeof createJudge>
 
-/** Makes up its mind by the rule, one ask after the other. The pauses between are left out: nothing happens in them. */
+/** A prober that follows the rule. It leaves out the pauses between its requests, as nothing happens in them. */
 export function createJudge(rule: Rule, origin: string, first: 'in' | 'out') {
   let state = first
   let against = 0
 
-  /** Asks once; gives what was read, if anything was in time, and what it thinks now. */
+  /** Asks once. Gives the answer, undefined when none came in time, and the state after it. */
   async function judge() {
     const signal = AbortSignal.timeout(rule.timeoutMs)
     const headers = { ...rule.headers, connection: 'close' }
@@ -153,7 +115,7 @@ export function createJudge(rule: Rule, origin: string, first: 'in' | 'out') {
     return { answer, state }
   }
 
-  /** Asks so many times; gives what it thought after each. */
+  /** Asks so many times. Gives the state after each. */
   async function states(times: number) {
     const seen: string[] = []
     for (let asked = 0; asked < times; asked += 1) seen.push((await judge()).state)

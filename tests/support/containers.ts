@@ -1,4 +1,4 @@
-// The official PostgreSQL image and our own, through testcontainers; without a runtime a test is skipped, but not in CI.
+// The official PostgreSQL image and ours, through testcontainers. Without a runtime tests are skipped, but not in CI.
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -8,7 +8,7 @@ import type { StartedNetwork } from 'testcontainers'
 import { isRequired, type Kind } from './tools.ts'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-/** Named by the environment where checkouts share an engine. */
+/** Our image. The environment names it where several checkouts share one engine. */
 export const image = process.env['PG_HEALTH_TEST_IMAGE'] ?? 'pg-health:test'
 export const postgresImage = 'postgres:18-alpine'
 
@@ -28,7 +28,7 @@ export async function findRuntime(t: TestContext, images: readonly string[], kin
   }
 }
 
-/** What is registered is undone when the test is over, the last thing first: a network after who is on it. */
+/** Undoes what is registered when the test is over, last things first: a network after the containers on it. */
 export function createCleanup(t: TestContext) {
   const steps: (() => Promise<unknown>)[] = []
   t.after(async () => {
@@ -41,14 +41,14 @@ export type Runtime = NonNullable<Awaited<ReturnType<typeof findRuntime>>>
 export type Cleanup = ReturnType<typeof createCleanup>
 type Handle = ReturnType<Runtime['client']['container']['getById']>
 
-/** PostgreSQL as its maintainers ship it, with a password, on a network of its own where it is called `database`. */
+/** The official PostgreSQL image with a password, on a new network where its name is `database`. */
 export async function startPostgres(later: Cleanup, runtime: Runtime) {
   const network = await new runtime.Network().start()
   later(() => network.stop())
   return { network, container: await addPostgres(later, runtime, network) }
 }
 
-/** One more of them on that network, by the same name. */
+/** Another PostgreSQL on that network, with the same name. */
 export async function addPostgres(later: Cleanup, { GenericContainer }: Runtime, network: StartedNetwork) {
   const container = await new GenericContainer(postgresImage)
     .withEnvironment({ POSTGRES_PASSWORD: 's@cret/1' })
@@ -60,26 +60,26 @@ export async function addPostgres(later: Cleanup, { GenericContainer }: Runtime,
   return container
 }
 
-/** The URL of that PostgreSQL, as reached by `host` and `port`. */
+/** The URL of that PostgreSQL at `host` and `port`. */
 export function urlOf(host: string, port: number) {
   return `postgres://postgres:${encodeURIComponent('s@cret/1')}@${host}:${port}/postgres`
 }
 
-/** What Containerfile begins with. */
+/** The images that Containerfile builds on. */
 export function baseImages(): string[] {
   const text = readFileSync(`${root}Containerfile`, 'utf8')
   return [...text.matchAll(/^ARG \w+_IMAGE=(\S+)/gm)].map(([, name = '']) => name)
 }
 
-/** The image stays: the next build takes from it what has not changed. */
+/** Builds our image. It is kept, so that the next build is quick. */
 export async function buildImage({ client, ImageName }: Runtime, buildargs: Record<string, string> = {}) {
-  // On the host's network, as a builder without one of its own can't ask npm's registry.
+  // On the host's network: a builder that has no network of its own could not reach the npm registry.
   await client.image.build(root, { t: image, dockerfile: 'Containerfile', networkmode: 'host', buildargs })
   const built = await client.image.exists(ImageName.fromString(image))
   assert(built, 'the build failed; to see why: docker build --network host -f Containerfile .')
 }
 
-/** As a careful host runs it: --read-only --cap-drop ALL --security-opt no-new-privileges --memory 96m. */
+/** A container like that of --read-only --cap-drop ALL --security-opt no-new-privileges --memory 96m. */
 export function lockedDown({ GenericContainer }: Runtime) {
   return class extends GenericContainer {
     constructor(name: string) {
@@ -110,7 +110,7 @@ export async function startOurs(
   return { container, handle, origin: `http://${container.getHost()}:${container.getMappedPort(8000)}` }
 }
 
-/** Resolves when the engine says so of the container's own health, now or later. */
+/** Resolves when the engine reports this health of the container, now or later. */
 export async function untilHealth({ client }: Runtime, handle: Handle, status: 'healthy' | 'unhealthy') {
   const events = await client.container.events(handle, ['health_status'])
   try {
@@ -125,12 +125,12 @@ export async function untilHealth({ client }: Runtime, handle: Handle, status: '
 
 interface RunOptions {
   readonly env: readonly string[]
-  /** Instead of the server. */
+  /** What runs instead of the server. */
   readonly command?: readonly string[]
   readonly hostConfig?: object
 }
 
-/** Runs our image to its end, as it was created; gives its exit code, and what it wrote. */
+/** Runs our image to its end. Resolves with its exit code and what it wrote. */
 export async function runOurs({ client }: Runtime, options: RunOptions) {
   const handle = await client.container.create({
     Image: image,

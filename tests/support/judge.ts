@@ -1,54 +1,54 @@
-// The judge of the fault suite: what every fault must leave true of the whole program, said once.
+// The judge of the fault tests: what must be true of the running program during and after every fault.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { type Reason, sentences } from '../../lib/health/verdict.ts'
 import { type Answer, ask, program, type Running, type Start, startServer } from './server.ts'
 
-/** How much later than promised an answer may be on a machine that is busy with tests, milliseconds. */
+/** How much later than promised an answer may be on a machine that is busy with tests (milliseconds). */
 export const slackMs = 400
-/** DESIGN: attempts to connect are at least this far apart, milliseconds. */
+/** Attempts to connect are at least this far apart (milliseconds). */
 const attemptSpacingMs = 100
 
 export type Said = 'healthy' | Reason
 
-/** What callers do while a fault lasts. */
+/** What a client can do while a fault lasts. */
 export interface Caller {
   ask(): Promise<Answer>
-  /** Resolves when the statement of a request that was sent before is on its way to the database. */
+  /** Resolves when the query of the last request is on its way to the database. */
   underWay(): Promise<void>
 }
 
 export interface Fault {
-  /** What callers may be told while it lasts: one word, unless chance has a say. */
+  /** What clients may read while it lasts: one word, unless it depends on chance. */
   readonly says: Said | readonly Said[]
   readonly begin: () => unknown
   /** Resolves when the fault is gone: the very next request must be answered 200. */
   readonly end: () => unknown
-  /** Who asks while it lasts; three at once and then one more, unless said otherwise. */
+  /** The requests while it lasts; by default three at the same time, and then one more. */
   readonly during?: (caller: Caller) => Promise<readonly Answer[]>
-  /** How much longer than the deadline an answer may take because we held the program, milliseconds. */
+  /** How much later an answer may be because the test has stopped the program (milliseconds). */
   readonly heldMs?: number
 }
 
-/** What the program holds, and held since the last time it was asked. */
+/** What the program uses now, and has used since the last question. */
 export interface Witness {
-  /** Connections that it began. */
+  /** Connections that it has begun. */
   readonly attempts: number
   /** The most of them that were open at the same time. */
   readonly most: number
-  /** Bytes on the heap and beside it; after a collection when the program was started with --expose-gc. */
+  /** Bytes, heap and external; after a garbage collection when the program runs with --expose-gc. */
   readonly memory: number
 }
 
 export interface Judged {
   readonly server: Running
-  /** Puts the program, which must be healthy, through a fault. */
+  /** Puts the healthy program through a fault. Throws when a promise is broken. */
   judge(fault: Fault): Promise<void>
   witness(): Promise<Witness>
   close(): Promise<void>
 }
 
-/** Counts the connections that the program opens, from inside: it sees those that last a millisecond, too. */
+/** Counts the connections that the program opens, from inside the process: even those that last a millisecond. */
 const witnessed = `
   import { subscribe } from 'node:diagnostics_channel'
   let sockets = []
@@ -71,14 +71,14 @@ const witnessed = `
 `
 
 export interface JudgedStart extends Omit<Start, 'ipc'> {
-  /** A program of ours that is loaded before the server. */
+  /** Code that is loaded before the server. */
   readonly preload?: string
   readonly nodeOptions?: readonly string[]
-  /** More that must never be said. */
+  /** More texts that must never be written. */
   readonly secrets?: readonly string[]
 }
 
-/** Starts the program and a judge of it. `DATABASE_URL` must be among the settings, or its secrets be given. */
+/** Starts the program and a judge of it. Needs `DATABASE_URL` among the settings, or its secrets in `secrets`. */
 export async function startJudged(
   settings: Readonly<Record<string, string>>,
   { preload = '', nodeOptions = [], through = [], secrets: more = [] }: JudgedStart = {},
@@ -109,7 +109,7 @@ export async function startJudged(
     } finally {
       await end()
     }
-    // The first to ask after it.
+    // The first request after the fault.
     judgeAnswer(await request(), ['healthy'], 0)
 
     const { attempts, most } = await witness()
@@ -129,7 +129,7 @@ export async function startJudged(
     return [...(await Promise.all([ask(), ask(), ask()])), await ask()]
   }
 
-  /** The event loop turned several times since that request was read: it is with the database. */
+  /** After several turns of the event loop the request has been read and its query sent. */
   async function underWay() {
     for (let turn = 0; turn < 3; turn += 1) await ask(`${server.origin}/livez`)
   }
@@ -137,7 +137,7 @@ export async function startJudged(
   async function witness(): Promise<Witness> {
     server.child.send('witness?')
     for (;;) {
-      // tsx sends messages of its own.
+      // Other modules may send messages, too.
       const [{ witness }] = await once(server.child, 'message')
       if (witness) return witness
     }
@@ -172,14 +172,14 @@ function bodyOf(said: Said): string {
   return `{"status": "unhealthy","error": "${sentences[said]}"}`
 }
 
-/** Password, role and host. The masked URL in the line at the start is the one place for the last two. */
+/** Password, role, host and database. Only the masked URL in the first log line may show the last three. */
 function secretsOf(url: string | undefined): string[] {
   if (url === undefined) return []
   const { username, password, hostname, pathname } = new URL(url)
   return [username, password, hostname, pathname.slice(1)].map(decodeURIComponent).filter(text => text !== '')
 }
 
-/** What the program has written since the fault began: events, and nothing that a driver printed. */
+/** Checks what the program has written since the fault began: only log lines, and no secret. */
 function judgeLog(text: string, secrets: readonly string[]) {
   const lines = text.split('\n').slice(0, -1)
   const events = lines.map(line => JSON.parse(line).event)

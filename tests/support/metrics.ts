@@ -1,10 +1,10 @@
-// Reads what /metrics says, and makes its table without a server.
+// Parses /metrics, and makes the metrics without a server.
 import assert from 'node:assert/strict'
 import { pathsOf } from '../../lib/http/route.ts'
 import { createMetrics, type MetricsOptions } from '../../lib/monitor/metrics.ts'
 import { createProcessSeries } from '../../lib/monitor/process.ts'
 
-/** The whole table, as server.ts makes it, on a clock and with figures of the test's own. */
+/** All metrics as the program makes them, with a fixed clock and figures from the test. */
 export function createTable(options: Partial<MetricsOptions> = {}) {
   const date = () => new Date(1_700_000_000_000)
   return createMetrics({

@@ -1,6 +1,7 @@
-// A network that loses every packet to and from one port of this machine, for as long as a test says.
+// Loses every packet to and from one port of this machine while a test wants it.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import type { TestContext } from 'node:test'
 import { findTool, isRequired } from './tools.ts'
 
@@ -15,7 +16,7 @@ export function findPacketLoss(t: TestContext) {
   return undefined
 }
 
-/** Resolves when packets get lost. A shell that ends with us takes the rules back, whatever our end is. */
+/** Resolves when packets get lost. A shell removes the rules when this process ends, for whatever reason. */
 async function lose(t: TestContext, iptables: string, port: number): Promise<{ stop(): Promise<void> }> {
   const script = `
     rules() { for way in sport dport; do "$1" -w "$2" INPUT -i lo -p tcp "--$way" "$3" -j DROP || exit 1; done; }
@@ -33,4 +34,13 @@ async function lose(t: TestContext, iptables: string, port: number): Promise<{ s
   t.after(stop)
   await Promise.race([once(shell.stdout, 'data'), ended])
   return { stop }
+}
+
+/** A port of loopback that nothing listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as AddressInfo
+  await new Promise(resolve => listener.close(resolve))
+  return port
 }

@@ -1,4 +1,4 @@
-// A TCP peer that speaks just enough of PostgreSQL's protocol to do, on demand, what a real server never would.
+// A TCP peer that speaks enough of PostgreSQL's protocol to do what a real server never would.
 import { once } from 'node:events'
 import net, { type AddressInfo } from 'node:net'
 
@@ -7,9 +7,9 @@ export interface Scenario {
   readonly startup: Buffer
   /** `sent` is what came from the client: a statement, or a step of its authentication. */
   readonly statement: (index: number, sent: Buffer) => Buffer
-  /** Ends each connection as soon as it is there: politely, or with a reset. */
+  /** Ends each connection as soon as it is accepted: with a FIN, or with a reset. */
   readonly accept?: 'close' | 'reset'
-  /** Sends one byte, and the next only so many milliseconds later. */
+  /** Sends one byte at a time, so many milliseconds apart. */
   readonly byteEveryMs?: number
 }
 
@@ -53,7 +53,7 @@ export function error(code: string, text: string): Buffer {
   return Buffer.concat([message('E', Buffer.from(`SERROR\0VERROR\0C${code}\0M${text}\0\0`)), ready])
 }
 
-/** A server as it should be. */
+/** A server that answers as PostgreSQL does. */
 export const honest: Scenario = { startup: welcome, statement: () => row('1') }
 
 export type Peer = Awaited<ReturnType<typeof openPeer>>
@@ -85,7 +85,7 @@ export async function openPeer(scenario: Scenario, at: net.ListenOptions = { hos
     get connections() {
       return connections
     },
-    /** From now on it is this scenario; connections that are open end, or go on as they were. */
+    /** Plays this scenario from now on. Open connections are ended, or go on as they were. */
     play(next: Scenario, open: 'end' | 'keep' = 'end') {
       played = next
       if (open === 'end') for (const socket of sockets) socket.destroy()

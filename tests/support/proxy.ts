@@ -1,12 +1,12 @@
-// A TCP proxy between the server under test and PostgreSQL: records each connection and statement, fails on demand.
+// A TCP proxy between the program and PostgreSQL: records each connection and query, and fails when a test says so.
 import { once } from 'node:events'
 import net, { type Socket } from 'node:net'
 import { findPort } from './postgres.ts'
 
-/** What crossed the proxy, on the clock of `performance.now()`. */
 /** The text of the query that every check sends. */
 export const checkQuery = '/*NO QUERY CACHE*/ SELECT 1'
 
+/** One query that crossed the proxy. Times are those of `performance.now()`. */
 export interface Statement {
   readonly connection: number
   readonly text: string
@@ -28,25 +28,25 @@ export interface Proxy {
   /** The most that were open at the same time. */
   readonly mostConnections: number
   readonly openConnections: number
-  /** Nothing crosses any more, in either direction, on connections that are open and on new ones. */
+  /** Holds everything back, in both directions, on open connections and on new ones. */
   stall(): void
-  /** As `stall`, for the connections that are open now; new ones work. */
+  /** As `stall`, but only for connections that are open now; new ones work. */
   stallOpen(): void
-  /** Ends every stall; what was held back crosses. */
+  /** Ends every stall, and passes on what was held back. */
   flow(): void
   /** Resets every connection that is open. */
   reset(): void
-  /** Passes each chunk from the server on only after so many milliseconds; what is under way now crosses at once. */
+  /** Delays each chunk from the server by so many milliseconds. What is being delayed now passes immediately. */
   delay(ms: number): void
-  /** What becomes of connections from now on; resolves when it is so. */
+  /** Decides what happens to new connections. Resolves when it is in effect. */
   treat(newcomers: Treatment): Promise<void>
   close(): Promise<void>
 }
 
-/** `swallow` accepts them and says nothing, ever; `hang_up` accepts and closes them; `refuse` is a closed port. */
+/** `swallow` accepts them and never answers; `hang_up` accepts and closes them; `refuse` is a closed port. */
 export type Treatment = 'pass' | 'swallow' | 'hang_up' | 'refuse'
 
-/** Listens on a loopback port of its own and passes everything on to `port`. */
+/** Listens on a free loopback port and passes everything on to `port`. */
 export async function openProxy(port: number): Promise<Proxy> {
   const statements: Statement[] = []
   const connections: number[] = []
@@ -86,7 +86,7 @@ export async function openProxy(port: number): Promise<Proxy> {
     const back = createLane(() => delayMs)
     if (stalled) for (const lane of [out, back]) lane.hold()
     client.on('data', chunk => {
-      // Begun when it is here, also while it is held back.
+      // It has begun when it is here, even when it is held back.
       recorder.fromClient(chunk)
       out.put(() => upstream.write(chunk))
     })
@@ -96,7 +96,7 @@ export async function openProxy(port: number): Promise<Proxy> {
         client.write(chunk)
       })
     })
-    // The server's last words come before its end.
+    // In order: the server's last bytes, then the end.
     for (const name of ['end', 'error', 'close']) upstream.on(name, () => back.put(end))
     return { upstream, lanes: [out, back] }
   }
@@ -137,7 +137,7 @@ export async function openProxy(port: number): Promise<Proxy> {
     async treat(newcomers) {
       const listening = treatment !== 'refuse'
       treatment = newcomers
-      // `close` is told when the connections that are open have ended, too; the port is closed at once.
+      // The port closes immediately. 'close' would wait for the open connections as well.
       if (newcomers === 'refuse' && listening) server.close()
       if (newcomers !== 'refuse' && !listening) await listen()
     },
@@ -167,17 +167,17 @@ export async function openProxy(port: number): Promise<Proxy> {
 
 interface Link {
   readonly client: Socket
-  /** Both directions; none when nobody is behind us. */
+  /** Both directions; none when there is no connection to the server. */
   readonly lanes: readonly Lane[]
   end(): void
 }
 
-/** One direction of a connection: what is put into it comes out in order, each thing after the delay of its time. */
+/** One direction of a connection: what is put into it comes out in order, after the delay at that time. */
 interface Lane {
   put(deliver: () => void): void
   hold(): void
   release(): void
-  /** Lets out at once what has been put until now, unless it is held. */
+  /** Passes on immediately what has been put until now, unless it is held. */
   hurry(): void
 }
 
@@ -235,7 +235,7 @@ function createRecorder(connection: number, statements: Statement[]) {
   return {
     fromClient(chunk: Buffer) {
       for (const { type, body } of client(chunk, started)) {
-        // Passwords and the goodbye; anything else but Q would be a statement of another kind.
+        // Passwords and Terminate are no queries. Anything but Q would be a query of another kind.
         if (type === 'p' || type === 'X') continue
         open = {
           connection,
@@ -267,7 +267,7 @@ function createRecorder(connection: number, statements: Statement[]) {
   }
 }
 
-/** Cuts a stream into messages. Before start-up is over the client's have no type; they are passed over. */
+/** Splits a stream into messages. Skips the client's start-up message, which has no type. */
 function createReader(isSslRequest: (chunk: Buffer) => boolean) {
   let rest = Buffer.alloc(0)
   let startupSeen = false

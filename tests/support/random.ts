@@ -1,4 +1,4 @@
-// Chance that a seed repeats: the same seed gives the same numbers, on every machine.
+// Random numbers from a seed: the same seed gives the same numbers on every machine.
 
 export interface Random {
   /** From 0 up to 1. */

@@ -1,4 +1,4 @@
-// A name server that answers, denies or keeps silent on demand, and how to run a program that asks only it.
+// A name server that answers, denies or stays silent, and a way to run a program that asks only this one.
 import { spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
@@ -8,12 +8,12 @@ import { join } from 'node:path'
 import type { TestContext } from 'node:test'
 import { findTool, isRequired } from './tools.ts'
 
-/** resolv.conf knows no port but 53: an address where nobody else has it. */
+/** resolv.conf knows only port 53, so this is a loopback address on which no other server uses it. */
 const host = `127.0.0.${100 + (process.pid % 100)}`
 
 export type Resolver = NonNullable<Awaited<ReturnType<typeof openResolver>>>
 
-/** Names to IPv4 addresses; undefined, and the test skipped, where a mount namespace needs a root that we are not. */
+/** Opens a name server for IPv4 addresses; undefined, and the test skipped, where mount namespaces are not allowed. */
 export async function openResolver(t: TestContext) {
   const unshare = findTool(t, 'unshare')
   if (unshare === undefined) return undefined
@@ -39,13 +39,13 @@ export async function openResolver(t: TestContext) {
     name => `mount --bind ${join(folder, name)} $(readlink -f /etc/${name})`,
   )
   return {
-    /** A command that runs what follows it with this resolver alone. */
+    /** A command that runs what follows it with only this name server. */
     through: [unshare, '--mount', 'sh', '-c', `${files.join(' && ')} && exec "$@"`, 'sh'],
-    /** From now on these are the names and addresses there are, or there is no answer at all. */
+    /** From now on the server knows these names and addresses, or does not answer at all. */
     answer(next: Readonly<Record<string, string>> | 'silence') {
       answers = next === 'silence' ? next : new Map(Object.entries(next))
     },
-    /** The numbers of the questions for IPv4 addresses so far; one that is asked again has the same number. */
+    /** The ids of all questions for IPv4 addresses so far; a repeated question has the same id. */
     asked,
     async close() {
       socket.close()

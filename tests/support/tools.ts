@@ -1,15 +1,15 @@
-// Finds the programs of other people that some tests use; a test without its program is skipped, but not in CI.
+// Finds the programs that some tests use. A test without its program is skipped, but not in CI.
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import type { TestContext } from 'node:test'
 
-/** Debian keeps servers where an ordinary user's PATH does not look. */
+/** PATH, and the folders of servers, which are not in an ordinary user's PATH on Debian. */
 const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/local/sbin', '/usr/sbin', '/sbin']
 
-/** What may be missing: a container runtime, other people's programs, an image in which systemd runs. */
+/** What may be missing: a container runtime, other programs, an image in which systemd runs. */
 export type Kind = 'containers' | 'tools' | 'systemd'
 
-/** Whether what `kind` names must be there: PG_HEALTH_REQUIRE lists such kinds, and .ci/run sets it. */
+/** True when tests must not be skipped for lack of `kind`: PG_HEALTH_REQUIRE lists the kinds, and .ci/run sets it. */
 export function isRequired(kind: Kind): boolean {
   return (process.env['PG_HEALTH_REQUIRE'] ?? '').split(/[\s,]+/).includes(kind)
 }

@@ -14,6 +14,7 @@ const rooms: Record<string, readonly string[]> = {
   health: [],
   conninfo: [],
   postgres: ['health', 'conninfo'],
+  pool: ['health', 'postgres'],
   config: ['conninfo'],
   http: ['health'],
   monitor: ['health'],
@@ -24,9 +25,10 @@ const rooms: Record<string, readonly string[]> = {
 
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
-  health: ['deadline', 'phase', 'probe', 'reply', 'role', 'verdict'],
+  health: ['deadline', 'phase', 'probe', 'reply', 'role', 'source', 'verdict'],
   conninfo: ['conninfo', 'parameters'],
-  postgres: ['database'],
+  postgres: ['database', 'reason'],
+  pool: ['foreign', 'pg'],
   config: ['command', 'config', 'settings'],
   http: ['connections', 'route', 'server'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
@@ -118,6 +120,18 @@ test('session alone knows the driver', () => {
     files.filter(file => importsOf(file).includes('postgres')),
     ['postgres/session.ts'],
   )
+})
+
+test('pool runs in every runtime: nothing that it reaches is a module of Node, a package or a global of Node', () => {
+  const reached = new Set(files.filter(file => roomOf(file) === 'pool'))
+  for (const file of reached) {
+    for (const name of importsOf(file)) {
+      assert.ok(sources.has(name), `${file} imports ${name}`)
+      reached.add(name)
+    }
+    assert.doesNotMatch(codeOf(sources.get(file) ?? ''), /(?<![\w.])(Buffer|__dirname|NodeJS)\b/, file)
+  }
+  assert.ok(reached.has('postgres/reason.ts'))
 })
 
 test('lib uses no global that is shared; only host.ts gets the process, from server.ts', () => {

@@ -342,20 +342,6 @@ describe('createHttp()', { concurrency: true }, () => {
     assert.equal((await ask(headOf(7 * 1024))).status, 200)
   })
 
-  // Six seconds by our settings; more than twenty, and Node's own 30 s are at work.
-  test('createHttp() answers 408 to a head that does not end, and to silence', {
-    timeout: 20_000,
-  }, async t => {
-    const { connect } = await serve(t, { check: neverCalled })
-    const clients = await Promise.all([connect(), connect(), connect()])
-    clients[1]?.socket.write('GET /hea')
-    clients[2]?.socket.write('GET /health HTTP/1.1\r\nHost: h\r\nX-Slow: ')
-    for (const reply of await Promise.all(clients.map(client => client.rest()))) {
-      assert.equal(reply.status, 408)
-      assert.equal(reply.headers['connection'], 'close')
-    }
-  })
-
   test('createHttp() lets go of whoever has been silent longest when there are too many, and not of who comes', async t => {
     const { connect, ask } = await serve(t, { connections: createConnections(3) })
     const [first, second, third] = [await connect(), await connect(), await connect()]

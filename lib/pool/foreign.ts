@@ -1,0 +1,148 @@
+// Runs the check function of a service: in time, and without eating the pool, whatever its driver does.
+import { afterInput, atDeadline, type Now } from '../health/deadline.ts'
+import type { Source } from '../health/source.ts'
+import { type Reason, shutdownVerdict, type Verdict } from '../health/verdict.ts'
+import { foreignReasonOf, GaveUp, UnexpectedResult } from './reason.ts'
+
+/**
+ * Sends one query through the pool of the service. A resolved promise means healthy, unless the value is `false`. A
+ * rejected promise means unhealthy.
+ */
+export interface HealthCheck {
+  /**
+   * @param signal aborted when no request waits any longer: at the deadline, or on shutdown. Give the connection up then,
+   * and reject with `signal.reason`.
+   */
+  (signal: AbortSignal): PromiseLike<unknown>
+  /** What the check waits for now, as the reason for a request that times out. Without it, the reason is `timeout`. */
+  readonly timedOut?: () => Reason
+}
+
+export interface ForeignOptions {
+  readonly check: HealthCheck
+  /** The value that the check must resolve with, compared by `Object.is`. Default: anything but `false`. */
+  readonly expect?: string | number | bigint | boolean | null
+  /** How many calls of `check` may be unsettled at the same time. Each may hold a connection of the pool. */
+  readonly maxPending: number
+  readonly now: Now
+}
+
+export interface ForeignSource extends Source {
+  /** How many calls of the check function have not settled. */
+  pending(): number
+  /** Aborts the running check. From now on every verdict is `shutdownVerdict`, and the function is not called. */
+  stop(): void
+}
+
+/** At most ten queries per second reach a database that is unhealthy, however many requests arrive. */
+const spacingMs = 100
+
+/** Makes the source. It holds no timer unless a check is running. */
+export function createForeignSource({ check, expect, maxPending, now }: ForeignOptions): ForeignSource {
+  const pending = new Set<Promise<unknown>>()
+  let startableAt = Number.NEGATIVE_INFINITY
+  let stopped = false
+  /** Ends a wait for a turn: a call has settled, or the source has stopped. */
+  let wake = () => {}
+  /** Ends the running call, on shutdown. */
+  let abort = () => {}
+
+  return { check: run, timedOut, pending: () => pending.size, stop }
+
+  async function run(until: number): Promise<Verdict> {
+    while (!stopped && now() < until) {
+      if (now() < startableAt) await sleep(Math.min(startableAt, until))
+      // What was abandoned may still hold connections of the service.
+      else if (pending.size >= maxPending) await sleep(until)
+      else return call(until)
+    }
+    return stopped ? shutdownVerdict : { result: 'timeout', by: 'check' }
+  }
+
+  /** Resolves when `until` has passed, or earlier, when `wake` is called. */
+  function sleep(until: number): Promise<void> {
+    return new Promise(resolve => {
+      const cancel = atDeadline(until, now, resolve)
+      wake = () => {
+        cancel()
+        resolve()
+      }
+    })
+  }
+
+  async function call(until: number): Promise<Verdict> {
+    const startedAt = now()
+    const controller = new AbortController()
+    const work = start(check, controller.signal)
+    pending.add(work)
+    // Handles its rejection, too, when nothing waits for it any more.
+    work.then(forget, forget)
+    function forget() {
+      pending.delete(work)
+      wake()
+    }
+    const outcome = await outcomeOf(work, controller, until)
+    abort = () => {}
+    const queryMs = now() - startedAt
+    if (stopped) return shutdownVerdict
+    const verdict: Verdict = { ...outcome, by: 'check', queryMs }
+    startableAt = verdict.result === 'healthy' ? Number.NEGATIVE_INFINITY : startedAt + spacingMs
+    return verdict
+  }
+
+  /** Aborts at `until`. A check that obeys says what it waited for, and is heard; any other has timed out. */
+  function outcomeOf(
+    work: Promise<unknown>,
+    controller: AbortController,
+    until: number,
+  ): Promise<Pick<Verdict, 'result' | 'error'>> {
+    return new Promise(resolve => {
+      let waitedFor: Reason | undefined
+      let cancel = atDeadline(until, now, () => {
+        waitedFor = timedOut().result as Reason
+        controller.abort(new GaveUp(waitedFor))
+        cancel = afterInput(() => resolve({ result: waitedFor ?? 'timeout' }))
+      })
+      abort = () => {
+        cancel()
+        controller.abort(new GaveUp('stopping'))
+        resolve({ result: 'stopping' })
+      }
+      work
+        .then(
+          value => resolve(resultOf(value)),
+          error => resolve(failureOf(error, waitedFor)),
+        )
+        .finally(() => cancel())
+    })
+  }
+
+  function resultOf(value: unknown): Pick<Verdict, 'result'> {
+    const isExpected = expect === undefined ? value !== false : Object.is(value, expect)
+    return { result: isExpected ? 'healthy' : 'bad_result' }
+  }
+
+  function timedOut(): Verdict {
+    return { result: check.timedOut?.() ?? 'timeout', by: 'deadline' }
+  }
+
+  function stop() {
+    stopped = true
+    abort()
+    wake()
+  }
+}
+
+/** Calls the check. All that it throws, also immediately, becomes a rejection. */
+async function start(check: HealthCheck, signal: AbortSignal): Promise<unknown> {
+  const work: PromiseLike<unknown> | undefined | null = check(signal)
+  // A function without `return` would be healthy forever.
+  if (typeof work?.then !== 'function') throw new UnexpectedResult('The check did not return a promise')
+  return work
+}
+
+/** A check that obeys its signal may reject with anything: then what it waited for is the reason. */
+function failureOf(error: unknown, waitedFor: Reason | undefined): Pick<Verdict, 'result' | 'error'> {
+  const reason = foreignReasonOf(error)
+  return { result: reason === 'unknown' ? (waitedFor ?? reason) : reason, error }
+}

@@ -1,0 +1,170 @@
+// Sends SELECT 1 through a pool of node-postgres, and gives the connection up when time is out.
+import type { Reason } from '../health/verdict.ts'
+import type { HealthCheck } from './foreign.ts'
+import { GaveUp, UnexpectedResult } from './reason.ts'
+
+/** What is used of a client of `pg`. */
+export interface PgClient {
+  query(text: string): Promise<{ readonly rows: readonly unknown[] }>
+  release(error?: Error | boolean): void
+  on(event: 'error', listener: (error: Error) => void): unknown
+  removeListener(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/** What is used of a `Pool` of `pg` (measured with 8.23.1). No import, so the package need not be installed. */
+export interface PgPool {
+  connect(): Promise<PgClient>
+  readonly totalCount: number
+  readonly idleCount: number
+  readonly waitingCount: number
+  readonly ending?: boolean
+  readonly options: { max?: number | undefined; connectionTimeoutMillis?: number | undefined }
+}
+
+/** A check that waits for a connection. */
+interface Waiter {
+  resolve(client: PgClient): void
+  reject(error: unknown): void
+}
+
+/** A call of `pool.connect()` that has not settled. It cannot be cancelled. */
+interface Request {
+  readonly waiter: Waiter
+  /** Whether it went into the queue of the pool. If not, the pool opens a connection for it. */
+  readonly isQueued: boolean
+}
+
+/** How long the pool may take to open a connection for us, milliseconds, if it has no limit of its own. */
+const connectTimeoutMs = 5_000
+
+/**
+ * Makes a check for a pool of node-postgres. It takes a connection like any query of the service, sends SELECT 1, looks at
+ * the row, and releases the connection. When the signal aborts, it closes that connection, so the slot is free. It holds
+ * at most two slots (one if the pool has only two), and at most one place in the queue of the pool.
+ *
+ * @throws TypeError if it is not a pool, for example a single client.
+ */
+export function pgPool(pool: PgPool): HealthCheck {
+  if (typeof pool?.connect !== 'function' || typeof pool.totalCount !== 'number') {
+    throw new TypeError('pgPool() needs a Pool of node-postgres (the package pg)')
+  }
+  const requests = new Set<Request>()
+  const waiters = new Set<Waiter>()
+  return Object.assign(select, { timedOut: waitedFor })
+
+  async function select(signal: AbortSignal) {
+    signal.throwIfAborted()
+    const client = await takeClient(signal)
+    // Without a listener, a connection that breaks while it is taken ends the process.
+    client.on('error', ignore)
+    try {
+      const { rows } = await unlessAborted(signal, client.query('/*NO QUERY CACHE*/ SELECT 1'))
+      if (!isOne(rows)) throw new UnexpectedResult('SELECT 1 did not return 1')
+    } catch (error) {
+      // Closes the socket immediately, in any state. Plain release() would hand a stuck connection to the service.
+      client.release(error instanceof Error ? error : true)
+      throw error
+    }
+    client.removeListener('error', ignore)
+    client.release()
+  }
+
+  function takeClient(signal: AbortSignal): Promise<PgClient> {
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = { resolve, reject }
+      // Removed in the same turn: a client that arrives later must not be given to a check that has ended.
+      const abort = () => {
+        reject(new GaveUp(waitedFor()))
+        waiters.delete(waiter)
+      }
+      signal.addEventListener('abort', abort, { once: true })
+      waiters.add(waiter)
+      request(waiter)
+    })
+  }
+
+  /**
+   * Asks the pool for a connection, unless enough has been asked for. A place in the queue is kept for the next check:
+   * otherwise every check would leave one more behind.
+   */
+  function request(waiter: Waiter) {
+    const hasIdle = pool.idleCount > 0
+    const mayRequest = hasIdle || requests.size < maxRequests()
+    if (!pool.ending && (hasPlace() || !mayRequest)) return
+    const asked: Request = { waiter, isQueued: hasIdle || isFull() }
+    requests.add(asked)
+    connect(asked).then(
+      client => {
+        requests.delete(asked)
+        const [first] = waiters
+        if (!first) return client.release()
+        waiters.delete(first)
+        first.resolve(client)
+      },
+      error => {
+        requests.delete(asked)
+        if (waiters.delete(waiter)) return waiter.reject(error)
+        // It was asked for by an earlier check, and says nothing about now.
+        for (const other of waiters) request(other)
+      },
+    )
+  }
+
+  /**
+   * `pool.connect()`, with a limit for opening a connection. The pool reads its option during the call. Without a limit, a
+   * handshake that gets no answer would hold its slot forever. Async, so that nothing is thrown.
+   */
+  async function connect({ isQueued }: Request): Promise<PgClient> {
+    const { options } = pool
+    if (isQueued || options.connectionTimeoutMillis) return pool.connect()
+    const previous = options.connectionTimeoutMillis
+    options.connectionTimeoutMillis = connectTimeoutMs
+    try {
+      // Not awaited here: the option must be restored before anything else runs.
+      return pool.connect()
+    } finally {
+      options.connectionTimeoutMillis = previous
+    }
+  }
+
+  function waitedFor(): Reason {
+    if (waiters.size === 0) return 'timeout'
+    return hasPlace() && isFull() ? 'pool_exhausted' : 'connect_timeout'
+  }
+
+  /** Whether one of our requests is in the queue of the pool. One that left it is opening a connection. */
+  function hasPlace(): boolean {
+    return pool.waitingCount > 0 && [...requests].some(({ isQueued }) => isQueued)
+  }
+
+  function isFull(): boolean {
+    return pool.totalCount >= maxOf(pool) && pool.idleCount === 0
+  }
+
+  function maxRequests(): number {
+    return maxOf(pool) > 2 ? 2 : 1
+  }
+}
+
+function maxOf({ options: { max } }: PgPool): number {
+  return max ?? 10
+}
+
+/** One row with one column, and 1 in it. Applications may have the driver give integers as text or BigInt. */
+function isOne(rows: readonly unknown[]): boolean {
+  const [row, ...more] = rows
+  const values = Object.values(row ?? {})
+  return more.length === 0 && values.length === 1 && String(values[0]) === '1'
+}
+
+/** Settles as `work` does, or rejects as soon as the signal aborts. */
+function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const abort = () => reject(signal.reason)
+    if (signal.aborted) abort()
+    signal.addEventListener('abort', abort, { once: true })
+    work.then(resolve, reject)
+  })
+}
+
+function ignore() {}
