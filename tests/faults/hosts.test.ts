@@ -6,6 +6,7 @@ import net from 'node:net'
 import { after, before, describe, type TestContext, test } from 'node:test'
 import type { Conninfo } from '../../lib/conninfo/conninfo.ts'
 import { logged } from '../support/administer.ts'
+import { createRoot, missingOpenssl, sign } from '../support/certificates.ts'
 import { conninfoOf, openDatabase } from '../support/database.ts'
 import { follow, openPair, type Pair, promote } from '../support/pair.ts'
 import { fatal, honest, openPeer, type Scenario, silence } from '../support/peer.ts'
@@ -14,6 +15,7 @@ import { openProxy } from '../support/proxy.ts'
 import { findTool } from '../support/tools.ts'
 
 type Attrs = Conninfo['targetSessionAttrs']
+type Mode = Conninfo['tls']['mode']
 
 const now = () => performance.now()
 const attributes: readonly Attrs[] = [
@@ -37,7 +39,13 @@ const chosen: Readonly<Record<Attrs, string>> = {
 let pair: Pair
 
 before(async () => {
-  pair = await openPair({ settings: { log_connections: 'on', log_disconnections: 'on' } })
+  const settings = { log_connections: 'on', log_disconnections: 'on' }
+  if (missingOpenssl()) pair = await openPair({ settings })
+  else {
+    const { certificate, key } = sign(createRoot(), 'DNS:localhost')
+    const files = { 'server.crt': certificate, 'server.key': key }
+    pair = await openPair({ settings: { ...settings, ssl: 'on' }, files })
+  }
 })
 after(() => pair.close())
 
@@ -48,16 +56,24 @@ const hostsOf = (ports: readonly number[]): Conninfo['hosts'] => {
 }
 
 /** What pg-health chooses: the role of the server, or why there is none. */
-async function ours(t: TestContext, ports: readonly number[], targetSessionAttrs: Attrs): Promise<string> {
-  const database = openDatabase(t, conninfoOf(0, { hosts: hostsOf(ports), targetSessionAttrs }))
-  const { result, role } = await database.check(now() + 2_000, 'role')
+async function ours(
+  t: TestContext,
+  ports: readonly number[],
+  targetSessionAttrs: Attrs,
+  mode: Mode,
+): Promise<string> {
+  const conninfo = { hosts: hostsOf(ports), targetSessionAttrs, tls: { mode } }
+  const database = openDatabase(t, conninfoOf(0, conninfo))
+  // A silent host may cost the first check.
+  let { result, role } = await database.check(now() + 2_000, 'role')
+  if (result === 'connect_timeout') ({ result, role } = await database.check(now() + 2_000, 'role'))
   await database.close()
   return result === 'healthy' ? String(role) : result
 }
 
 /** What psql chooses: the role of the server, or `stopped`. */
-function theirs(psql: string, ports: readonly number[], attrs: Attrs): Promise<string> {
-  const conninfo = `host=${ports.map(() => '127.0.0.1').join()} port=${ports.join()} user=postgres dbname=postgres sslmode=disable connect_timeout=2 target_session_attrs=${attrs}`
+function theirs(psql: string, ports: readonly number[], attrs: Attrs, mode: Mode): Promise<string> {
+  const conninfo = `host=${ports.map(() => '127.0.0.1').join()} port=${ports.join()} user=postgres dbname=postgres sslmode=${mode} connect_timeout=2 target_session_attrs=${attrs}`
   const query = "select case when pg_is_in_recovery() then 'standby' else 'primary' end"
   return new Promise(resolve => {
     execFile(psql, ['-XAtw', '-c', query, conninfo], (error, stdout) =>
@@ -79,7 +95,12 @@ const playing =
 const refusing = (code: string, text: string) => playing({ ...honest, startup: fatal(code, text) })
 
 /** Ours is the reason, or undefined if another host is chosen; libpq stops wherever it is not told to go on. */
-const faults: readonly [title: string, fault: Fault, psql: 'goes on' | 'stops', reason?: string][] = [
+const faults: readonly [
+  title: string,
+  fault: Fault,
+  psql: 'goes on' | 'stops' | 'stops or goes on',
+  reason?: string,
+][] = [
   ['refuses the connection', () => findPort(), 'goes on'],
   ['loses every packet', openDead, 'goes on'],
   ['accepts the connection and says nothing', playing({ ...honest, startup: silence }), 'goes on'],
@@ -90,6 +111,8 @@ const faults: readonly [title: string, fault: Fault, psql: 'goes on' | 'stops', 
   ['does not have the database', refusing('3D000', 'database does not exist'), 'stops', 'no_database'],
   // Here libpq stops and we go on.
   ['has too many clients', refusing('53300', 'sorry, too many clients already'), 'stops'],
+  // libpq goes on if the reset comes before it has seen the connection, and stops after that.
+  ['resets the connection', playing({ ...honest, accept: 'reset' }), 'stops or goes on'],
   ['closes the connection', playing({ ...honest, accept: 'close' }), 'stops'],
   ['is not PostgreSQL', playing({ ...honest, startup: Buffer.from('HTTP/1.1 400 Bad\r\n\r\n') }), 'stops'],
 ]
@@ -100,13 +123,25 @@ describe('the first of three hosts', { concurrency: 6 }, () => {
       const psql = findTool(t, 'psql')
       const ports = [await fault(t), pair.primary.port, pair.standby.port]
       const tried = attributes.map(async attrs => {
-        assert.equal(await ours(t, ports, attrs), reason ?? chosen[attrs], attrs)
-        if (psql === undefined) return
+        assert.equal(await ours(t, ports, attrs, 'disable'), reason ?? chosen[attrs], attrs)
+        if (psql === undefined || psqlDoes === 'stops or goes on') return
         const expected = psqlDoes === 'goes on' ? chosen[attrs] : 'stopped'
-        assert.equal(await theirs(psql, ports, attrs), expected, `psql with ${attrs}`)
+        assert.equal(await theirs(psql, ports, attrs, 'disable'), expected, `psql with ${attrs}`)
       })
       await Promise.all(tried)
     })
+  }
+})
+
+test('a first host without the TLS that is required: psql stops, pg-health goes on', async t => {
+  if (missingOpenssl()) return t.skip('openssl makes the certificate')
+  const psql = findTool(t, 'psql')
+  // The answer to an SSLRequest.
+  const noTls = await playing({ ...honest, startup: Buffer.from('N') })(t)
+  const ports = [noTls, pair.primary.port, pair.standby.port]
+  for (const attrs of attributes) {
+    assert.equal(await ours(t, ports, attrs, 'require'), chosen[attrs], attrs)
+    if (psql) assert.equal(await theirs(psql, ports, attrs, 'require'), 'stopped', `psql with ${attrs}`)
   }
 })
 
@@ -126,14 +161,17 @@ describe('read-write over a pair, each behind a proxy', () => {
     assert.doesNotMatch(pair.standby.log().slice(from), /unexpected EOF|could not receive data/)
   })
 
-  test('a fenced primary is a no with the next check, and a yes with the next after that ends', async t => {
+  test('a fenced primary is a no as soon as its backend knows, and a yes again after that', async t => {
     const { ask } = await openBehindProxies(t)
     assert.equal(await ask(), 'healthy')
     await pair.primary.configure({ settings: { default_transaction_read_only: 'on' } })
+    // Each backend reads the setting for itself, a moment later.
+    let told = await ask()
+    while (told === 'healthy') told = await ask()
     // The standby is the first in the list, so its role is the one that is told.
-    assert.equal(await ask(), 'standby')
+    assert.equal(told, 'standby')
     await pair.primary.configure({ settings: { default_transaction_read_only: 'off' } })
-    assert.equal(await ask(), 'healthy')
+    while (told !== 'healthy') told = await ask()
   })
 
   test('a primary that froze is replaced by the promoted standby', async t => {
