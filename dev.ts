@@ -1,5 +1,4 @@
-// The same server with a throwaway PostgreSQL, for `npm run dev`.
-
+// Runs the server with a throwaway PostgreSQL, for `npm run dev`.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { constants } from 'node:os'
 import { fileURLToPath } from 'node:url'
@@ -8,18 +7,18 @@ import { NoBinariesError, openPostgres, type Postgres } from './tests/support/po
 let server: ChildProcess | undefined
 let stopping = false
 
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, passOn)
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) process.on(signal, passOn)
 
 say('starting a throwaway PostgreSQL…')
 try {
   const postgres = await openPostgres()
   say(`PostgreSQL ${postgres.pid} is up in ${postgres.folder}: ${postgres.url}`)
-  // Ctrl-C may have come meanwhile: a stop that was asked for is no failure.
+  // After a Ctrl-C during the start of PostgreSQL there is nothing left to do, and that is no failure.
   process.exitCode = stopping ? 0 : await serve(postgres)
   await postgres.close()
 } catch (error) {
   if (!(error instanceof NoBinariesError)) throw error
-  say(`${error.message}; set DATABASE_URL to a server of yours and run: npm start`)
+  say(`${error.message}; set DATABASE_URL to your own server and run: npm start`)
   process.exitCode = 1
 }
 
@@ -28,7 +27,7 @@ function serve(postgres: Postgres): Promise<number> {
   const path = fileURLToPath(new URL('server.ts', import.meta.url))
   const child = spawn(process.execPath, [...process.execArgv, path, ...process.argv.slice(2)], {
     env: { ...environmentWithoutDatabase(), DATABASE_URL: postgres.url },
-    // Out of the terminal's reach: a Ctrl-C that came to it twice, by the terminal and by us, would cut it off.
+    // A process group of its own: otherwise Ctrl-C would reach it twice, from the terminal and from us.
     detached: true,
     stdio: ['ignore', 'inherit', 'inherit'],
   })
@@ -38,16 +37,16 @@ function serve(postgres: Postgres): Promise<number> {
   })
 }
 
-/** The first makes the server stop, a second makes it exit at once; it knows the echo of a Ctrl-C that npm passes on. */
+/** The first signal stops the server, and a second one ends it immediately. The server ignores npm's echo of Ctrl-C. */
 function passOn(signal: NodeJS.Signals) {
   stopping = true
   server?.kill(signal)
 }
 
-/** The server shall find this database and no other. */
+/** The environment without the developer's own database, so that the server finds the throwaway one. */
 function environmentWithoutDatabase(): NodeJS.ProcessEnv {
-  const mine = Object.entries(process.env).filter(([name]) => !/^(PG|DATABASE_URL)/.test(name))
-  return Object.fromEntries(mine)
+  const kept = Object.entries(process.env).filter(([name]) => !/^(PG|DATABASE_URL)/.test(name))
+  return Object.fromEntries(kept)
 }
 
 function say(line: string) {

@@ -1,17 +1,20 @@
 #!/usr/bin/env node
 // Runs the command that the command line names; the only file that touches `process`.
 import { readFileSync } from 'node:fs'
-import { type Command, readCommand, usage } from './lib/config/command.ts'
+import { type Command, type Output, readCommand, usage } from './lib/config/command.ts'
 import { describeConfig, readClientConfig, readConfig } from './lib/config/config.ts'
 import { settingsHelp } from './lib/config/settings.ts'
 import { reportFault } from './lib/fault.ts'
 import { openHost } from './lib/system/host.ts'
 
 const host = openHost(process)
+let output: Output = 'line'
 try {
-  await run(readCommand(host.args))
+  const command = readCommand(host.args)
+  if (command.name === 'check') output = command.output
+  await run(command)
 } catch (error) {
-  process.exitCode = reportFault(error, host)
+  process.exitCode = reportFault(error, output, host)
 }
 
 async function run(command: Command) {
@@ -23,7 +26,7 @@ async function run(command: Command) {
     case 'check-config':
       return host.print(describeConfig(config()))
     case 'check': {
-      // Imported by its command only: `check` runs every few seconds in a container.
+      // Each command loads only its own code: a container runs `check` every few seconds.
       const { check } = await import('./lib/client/check.ts')
       process.exitCode = await check(command, readClientConfig(host.env), host)
       return

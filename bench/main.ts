@@ -2,6 +2,7 @@
 import { availableParallelism, constants, cpus } from 'node:os'
 import { parseArgs } from 'node:util'
 import { NoBinariesError, openPostgres } from '../tests/support/postgres.ts'
+import { crowdGoalsOf, measureCrowds, printCrowds } from './crowd.ts'
 import { goalsOf, measureLoad, printLoad } from './load.ts'
 import { BenchError, openBuild } from './program.ts'
 import { measureStart, printStart, startGoalsOf } from './start.ts'
@@ -20,6 +21,7 @@ const defaults = {
 const usage = `Usage: npm run bench -- [options]           answers a second beside a bare server, the obvious handler, Fastify
        npm run bench -- --start [options]   start, memory, processor time at rest
        npm run bench -- --storm             5,000 connections through a freeze; a slow database
+       npm run bench -- --crowd             new connections beside 1,000 busy clients
 
   --clients LIST   how many clients, one after the other (default ${defaults.clients})
   --rounds N       each round measures each server once (default ${defaults.rounds})
@@ -94,6 +96,10 @@ async function measure(options: Options, build: Build, database: Database) {
     const figures = await measureStorm(build, database, progress)
     return { text: printStorm(figures), figures }
   }
+  if (options.crowd) {
+    const crowds = await measureCrowds(build, database, progress)
+    return { text: printCrowds(crowds), figures: { crowds, goals: crowdGoalsOf(crowds) } }
+  }
   const levels = await measureLoad(build, database, options, progress)
   return { text: printLoad(levels), figures: { levels, goals: goalsOf(levels) } }
 }
@@ -101,11 +107,13 @@ async function measure(options: Options, build: Build, database: Database) {
 function read(args: readonly string[]) {
   const values = parse(args)
   if (values.start && values.storm) throw new UsageError('It is either --start or --storm')
+  if (values.crowd && (values.start || values.storm)) throw new UsageError('--crowd is a bench of its own')
   return {
     help: values.help ?? false,
     json: values.json ?? false,
     start: values.start ?? false,
     storm: values.storm ?? false,
+    crowd: values.crowd ?? false,
     clients: (values.clients ?? defaults.clients).split(',').map(text => whole('--clients', text, 8_000)),
     rounds: whole('--rounds', values.rounds ?? defaults.rounds, 1_000),
     seconds: whole('--seconds', values.seconds ?? defaults.seconds, 600),
@@ -126,6 +134,7 @@ function parse(args: readonly string[]) {
         json: flag,
         start: flag,
         storm: flag,
+        crowd: flag,
         clients: text,
         rounds: text,
         seconds: text,

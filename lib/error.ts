@@ -1,6 +1,6 @@
 // The errors that cross rooms, and what of an error may be logged.
 
-/** What the operator has to put right: `faults` are sentences that name the setting and repeat no value. */
+/** Settings are wrong. Each fault is a sentence that names the setting and does not repeat its value. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
   readonly faults: readonly string[]
@@ -26,20 +26,20 @@ export class UsageError extends Error {
 }
 
 /**
- * The code of a failure, safe to log: five characters of SQLSTATE, or a name such as ECONNREFUSED. Node gives an
- * AggregateError (a name with two addresses, both refused) the code of its first; its message is empty.
+ * The code of an error, safe to log: an SQLSTATE of five characters, or a name such as ECONNREFUSED. When a name has two
+ * addresses and both fail, Node throws an AggregateError with the code of the first and an empty message.
  */
 export function codeOf(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined
   return typeof error.code === 'string' && /^[A-Z0-9_]{2,60}$/.test(error.code) ? error.code : undefined
 }
 
-/** Makes an error like those of the driver and the system: known by its code. */
+/** Creates an error with a code, like those of the driver and the system. */
 export function codedError(code: string, message = code): Error {
   return Object.assign(new Error(message), { code })
 }
 
-/** What of an error may be logged: its message may hold hosts, users, and in one case the password. */
+/** The parts of an error that may be logged. Not its message: that can hold hosts, users, and in one case the password. */
 export function detailsOf(error: unknown) {
   if (!(error instanceof Error)) return { name: typeof error }
   const frames = error.stack?.split('\n').filter(line => /^ +at /.test(line))

@@ -1,16 +1,18 @@
 // Tells the operator what to correct, and gives the exit code.
 import { pluginFault } from './client/nagios.ts'
+import type { Output } from './config/command.ts'
 import { ConfigError, UsageError } from './error.ts'
 import type { Host } from './system/host.ts'
 
-/** Exit codes, from sysexits.h where it has a word. */
+/** Exit codes of the program; the numbers from 64 on are those of sysexits.h. */
 export const exitCodes = { ok: 0, failure: 1, usage: 64, internal: 70, config: 78 } as const
 
-/** Prints the faults of an operator and returns the exit code. Throws any other error again. */
-export function reportFault(error: unknown, host: Host): number {
+/** Prints the faults in the command line or the settings. Returns the exit code. Throws any other error again. */
+export function reportFault(error: unknown, output: Output, host: Host): number {
   if (!(error instanceof UsageError || error instanceof ConfigError)) throw error
-  if (host.args.includes('--nagios')) {
-    // A plugin has no other exit codes, and is read on standard output.
+  // If the command line could not be read, its error knows which output it asks for.
+  if ('output' in error ? error.output === 'nagios' : output === 'nagios') {
+    // Nagios reads standard output, and knows no exit codes but 0 to 3.
     const { line, exitCode } = pluginFault(error.message)
     host.print(`${line}\n`)
     return exitCode

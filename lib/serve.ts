@@ -7,7 +7,8 @@ import { createProbe } from './health/probe.ts'
 import { repliesOf } from './health/reply.ts'
 import { shutdownVerdict, type Verdict } from './health/verdict.ts'
 import { createConnections } from './http/connections.ts'
-import { type Pages, pathsOf } from './http/route.ts'
+import { createPages } from './http/pages.ts'
+import { pathsOf } from './http/route.ts'
 import { createHttp, type Http } from './http/server.ts'
 import { createHistory } from './monitor/history.ts'
 import { createLog, type Log } from './monitor/log.ts'
@@ -19,6 +20,7 @@ import { createDatabase, type Database } from './postgres/database.ts'
 import { scrubbed } from './scrub.ts'
 import type { Host } from './system/host.ts'
 import { createShutdown } from './system/shutdown.ts'
+import { handleSignals } from './system/signal.ts'
 import { createNotify, readSocket } from './system/systemd.ts'
 
 /** Serves until the process is told to stop. Resolves when the port is open, or with the process on its way to exit. */
@@ -49,6 +51,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
     now,
   })
   const http = createHttp({
+    createServer: host.loadModule('node:http').createServer,
     check: probe.check,
     replies: repliesOf(config.unhealthyStatus),
     pages: monitors.pages,
@@ -56,6 +59,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
     now,
     connections,
     onAnswer: monitors.onAnswer,
+    onRefused: monitors.onRefused,
     onError: error =>
       log('request_failed', 'a request failed because of an internal error', detailsOf(error)),
     onAcceptError: error => log('accept_failed', "can't accept a connection", detailsOf(error)),
@@ -74,12 +78,12 @@ export async function serve(config: Config, host: Host, version: string): Promis
       closeDatabase: database.close,
     },
     drainMs: config.drainMs,
+    startedBy: host.startedBy,
     now,
     exit: host.process.exit,
     log,
   })
-  host.process.on('SIGTERM', shutdown)
-  host.process.on('SIGINT', shutdown)
+  handleSignals({ signals: host.process, stop: shutdown, exit: host.process.exit, log })
   handleErrors(host, database, log)
 
   log('start', `pg-health ${version}, database ${config.maskedUrl}`, {
@@ -122,7 +126,7 @@ function createMonitors({ config, host, version, log, database, inFlight }: Moni
     connectionsOpened: database.connectionsOpened,
     more: createProcessSeries({ host: host.process, date, now, folder: '/proc/self' }),
   })
-  const pages: Pages = new Map(shown ? [...people, ['/metrics', metrics.render]] : [])
+  const pages = createPages(shown ? [...people, ['/metrics', metrics.render]] : [])
   const showShutdown = () => history.observe(shutdownVerdict)
   return { observe, showShutdown, pages, onAnswer: metrics.onAnswer, onRefused }
 
@@ -147,7 +151,7 @@ function openLog({ logFormat, logLevel }: Config, host: Host): Log {
   const log = createLog({ format, level: logLevel, date, write: writeLog })
   if (!env['NOTIFY_SOCKET']) return log
   // Loaded only here: it costs every start 4 ms.
-  const { spawn } = host.process.getBuiltinModule('node:child_process')
+  const { spawn } = host.loadModule('node:child_process')
   const notify = createNotify({ env, spawn, log })
   return (...event) => {
     log(...event)
@@ -189,12 +193,16 @@ async function listen(
     log('listening', `listening on ${url ?? `a Unix socket, ${place}`}`, { url, ...socket })
   } catch (error) {
     const code = codeOf(error)
-    // A port may become free; the socket of a unit stays as it is.
-    const hint = socket ? ' (a unit needs ListenStream= and Accept=no)' : ''
-    log('listen_failed', `can't listen on ${place}: ${code}${hint}`, {
-      code,
-      ...(socket ?? { port }),
-    })
+    const why = socket
+      ? `can't listen on ${place}: ${code} (a unit needs ListenStream= and Accept=no)`
+      : hostCodes.has(code ?? '')
+        ? `can't listen: HOST must be an address of this machine, or a name for one (${code})`
+        : `can't listen on ${place}: ${code}`
+    log('listen_failed', why, { code, ...(socket ?? { port }) })
+    // A port may become free. The socket of a unit stays as it is.
     host.process.exit(socket ? exitCodes.config : exitCodes.failure)
   }
 }
+
+/** The codes of a HOST that does not resolve, or is not an address of this machine. conda and tcsh set HOST, too. */
+const hostCodes = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL', 'ENODEV'])

@@ -1,30 +1,33 @@
-// Runs the check command: asks once or until it is healthy, prints what it found, gives the exit code.
+// Runs the check command: asks a server once, or until it is healthy, and prints what it found.
 import type { CheckCommand } from '../config/command.ts'
-import { type ClientConfig, ownUrlOf } from '../config/config.ts'
-import { askServer } from './ask.ts'
+import { type ClientConfig, urlOf } from '../config/config.ts'
+import { askServer, type Target } from './ask.ts'
 import { pluginResultOf } from './nagios.ts'
 import { createProgress, waitForHealthy } from './wait.ts'
 
-export interface CheckOptions {
-  readonly url: URL
-  /** What one try has, milliseconds. */
-  readonly timeoutMs: number
-  /** How long to ask again, milliseconds; undefined: ask once. */
-  readonly waitMs: number | undefined
-  readonly output: 'line' | 'nagios' | 'none'
-  /** For plugins: what is a warning, milliseconds. */
-  readonly slowMs: number
-  /** Monotonic milliseconds. */
+/** What `check` needs of the machine. */
+export interface Terminal {
+  /** Monotonic clock, milliseconds. */
   readonly now: () => number
-  readonly write: (text: string) => void
-  /** The width of the terminal; undefined where there is none. */
+  /** Writes to standard output. */
+  print(text: string): void
+  /** Width of the terminal; undefined if there is none. */
   readonly columns: number | undefined
+  /** Loads a module of Node.js. */
+  readonly loadModule: NodeJS.Process['getBuiltinModule']
 }
 
-/** Resolves with the exit code: 0 when the server said healthy, else 1; or, for plugins, 0 to 3. Never rejects. */
-export async function runCheck(options: CheckOptions): Promise<number> {
-  const { url, timeoutMs, waitMs, output, slowMs, now, write, columns } = options
-  const progress = output === 'line' && waitMs !== undefined ? createProgress(write, columns, now) : undefined
+/** Runs the check command. Resolves with the exit code: 0 if healthy, else 1; for plugins 0 to 3. Never rejects. */
+export async function check(
+  command: CheckCommand,
+  client: ClientConfig,
+  { now, print, columns, loadModule }: Terminal,
+): Promise<number> {
+  const { output, waitMs, timeoutMs = defaultTimeoutMs(client) } = command
+  const target = command.url ? { url: command.url } : ownTargetOf(client)
+  const ask = (limitMs: number) => askServer({ target, timeoutMs: limitMs, now, loadModule })
+
+  const progress = output === 'line' && waitMs !== undefined ? createProgress(print, columns, now) : undefined
   const timer = setInterval(() => progress?.tick(), 1_000)
   const finding =
     waitMs === undefined
@@ -34,46 +37,24 @@ export async function runCheck(options: CheckOptions): Promise<number> {
   progress?.end(finding)
 
   if (output === 'nagios') {
-    const { line, exitCode } = pluginResultOf(finding, finding.elapsedMs, slowMs, timeoutMs)
-    write(`${line}\n`)
+    const { line, exitCode } = pluginResultOf(finding, client.slowMs, timeoutMs)
+    print(`${line}\n`)
     return exitCode
   }
-  if (output === 'line' && !progress) write(`${finding.line}\n`)
+  if (output === 'line' && !progress) print(`${finding.line}\n`)
   return finding.state === 'healthy' ? 0 : 1
-
-  async function ask(forMs: number) {
-    const beganAt = now()
-    const found = await askServer(url, forMs)
-    return { ...found, elapsedMs: now() - beganAt }
-  }
 }
 
-/** What `check` needs of the process. */
-export interface Terminal {
-  readonly now: () => number
-  print(text: string): void
-  /** Width of the terminal; undefined if there is none. */
-  readonly columns: number | undefined
-}
-
-/** Runs the check command. Resolves with the exit code. */
-export function check(
-  command: CheckCommand,
-  client: ClientConfig,
-  { now, print, columns }: Terminal,
-): Promise<number> {
-  return runCheck({
-    ...command,
-    url: command.url ?? ownUrlOf(client),
-    timeoutMs: command.timeoutMs ?? defaultTimeoutMs(client),
-    slowMs: client.slowMs,
-    now,
-    write: print,
-    columns,
-  })
-}
-
-/** Longer than the server's deadline, so that its answer arrives before we give up. Milliseconds. */
+/** Longer than the server's own deadline, so that its response arrives before we give up. Milliseconds. */
 export function defaultTimeoutMs({ timeoutMs }: Pick<ClientConfig, 'timeoutMs'>): number {
   return Math.max(5_000, timeoutMs + 1_000)
+}
+
+/** The server in the same container, which has the same HOST and PORT. */
+function ownTargetOf({ host, port }: ClientConfig): Target {
+  if (host === undefined || host === '0.0.0.0' || host === '::')
+    return { url: new URL(urlOf('127.0.0.1', port)) }
+  const [address = '', zone] = host.split('%')
+  const url = new URL(urlOf(address, port))
+  return zone === undefined ? { url } : { url, host }
 }

@@ -1,35 +1,35 @@
-// Asks again until a server is healthy, and shows a person what it is waiting for.
+// Asks again until a server is healthy, and shows the progress.
 import type { Finding } from './ask.ts'
 
-export interface WaitOptions<Found extends Finding> {
-  /** Asks once, for at most this many milliseconds; never rejects. */
-  readonly ask: (timeoutMs: number) => Promise<Found>
-  /** What one try has, milliseconds. */
+export interface WaitOptions {
+  /** Sends one request that takes at most `timeoutMs`. Never rejects. */
+  readonly ask: (timeoutMs: number) => Promise<Finding>
+  /** The time limit of one request. */
   readonly timeoutMs: number
-  /** What all of them have together, milliseconds. */
+  /** The time limit of all requests together. */
   readonly waitMs: number
-  /** Monotonic milliseconds. */
+  /** Monotonic clock, milliseconds. */
   readonly now: () => number
-  /** Told of every finding. */
+  /** Called with each finding. */
   readonly onFinding: (finding: Finding) => void
 }
 
-/** From the beginning of one try to that of the next, milliseconds. */
+/** From the start of one request to the start of the next. */
 const spacingMs = 500
 
-/** Asks until the answer is healthy or the time is up; resolves with the last finding, never rejects. */
-export async function waitForHealthy<Found extends Finding>(options: WaitOptions<Found>): Promise<Found> {
+/** Asks until the server is healthy or the time is up. Resolves with the last finding. Never rejects. */
+export async function waitForHealthy(options: WaitOptions): Promise<Finding> {
   const { ask, timeoutMs, waitMs, now, onFinding } = options
   const until = now() + waitMs
-  let last: Found | undefined
+  let last: Finding | undefined
   for (;;) {
-    const beganAt = now()
-    const finding = await ask(Math.max(1, Math.min(timeoutMs, Math.round(until - beganAt))))
-    // A try that the end of the wait cut short says less than the whole one before it.
+    const startedAt = now()
+    const finding = await ask(Math.max(1, Math.min(timeoutMs, Math.round(until - startedAt))))
+    // The last request may have had too little time. Then the finding before it says more.
     if (finding.state === 'failed' && now() >= until && last) return last
     last = finding
     onFinding(finding)
-    const nextAt = Math.max(beganAt + spacingMs, now())
+    const nextAt = Math.max(startedAt + spacingMs, now())
     if (finding.state === 'healthy' || nextAt >= until) return finding
     await new Promise(resolve => setTimeout(resolve, nextAt - now()))
   }
@@ -38,25 +38,28 @@ export async function waitForHealthy<Found extends Finding>(options: WaitOptions
 export interface Progress {
   /** Shows a finding. */
   show(finding: Finding): void
-  /** Shows how long it has taken by now. */
+  /** Shows the time that has passed. */
   tick(): void
-  /** Shows the last one, which stays. */
+  /** Shows the last finding, which stays on the screen. */
   end(finding: Finding): void
 }
 
 /**
- * Makes the display of a wait: on a terminal one line that is written anew, elsewhere a line for every change.
+ * Creates the progress display: one line that is overwritten on a terminal, else a line per change.
  *
- * @param columns the width of the terminal; undefined where there is none.
+ * @param columns width of the terminal; undefined if there is none.
  */
 export function createProgress(
   write: (text: string) => void,
   columns: number | undefined,
   now: () => number,
 ): Progress {
-  const beganAt = now()
+  const startedAt = now()
   let line = 'waiting for an answer'
-  return columns === undefined ? { show: showChange, tick() {}, end: showChange } : { show, tick, end }
+  if (columns === undefined) return { show: showChange, tick() {}, end: showChange }
+  // A line that wraps cannot be overwritten.
+  const maxLength = Math.max(1, columns - 1)
+  return { show, tick, end }
 
   function showChange(finding: Finding) {
     if (finding.line !== line) write(`${finding.line}\n`)
@@ -69,12 +72,8 @@ export function createProgress(
   }
 
   function tick() {
-    // A line that wraps could not be written anew.
-    const text = `${Math.round((now() - beganAt) / 1000)} s ${line}`.slice(
-      0,
-      Math.max(1, (columns ?? 80) - 1),
-    )
-    write(`\r${text}\x1b[K`)
+    const seconds = Math.round((now() - startedAt) / 1000)
+    write(`\r${`${seconds} s ${line}`.slice(0, maxLength)}\x1b[K`)
   }
 
   function end(finding: Finding) {

@@ -4,6 +4,9 @@ import { UsageError } from '../error.ts'
 
 export type Command = { readonly name: 'serve' | 'help' | 'version' | 'check-config' } | CheckCommand
 
+/** What `check` prints: one line, the line of a monitoring plugin, or nothing. */
+export type Output = 'line' | 'nagios' | 'none'
+
 export interface CheckCommand {
   readonly name: 'check'
   readonly url: URL | undefined
@@ -11,7 +14,7 @@ export interface CheckCommand {
   readonly timeoutMs: number | undefined
   /** Undefined: ask once. */
   readonly waitMs: number | undefined
-  readonly output: 'line' | 'nagios' | 'none'
+  readonly output: Output
 }
 
 /** The options of "check", and the lines of --help for them. */

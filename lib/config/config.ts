@@ -87,15 +87,6 @@ export function urlOf(host: string, port: number): string {
   return `http://${host.includes(':') ? `[${host.replace('%', '%25')}]` : host}:${port}/health`
 }
 
-/** The URL that a client in the same container asks. Throws ConfigError: no URL of Node.js can hold a zone. */
-export function ownUrlOf({ host, port }: Pick<ClientConfig, 'host' | 'port'>): URL {
-  const isEverywhere = host === undefined || host === '0.0.0.0' || host === '::'
-  if (host?.includes('%')) {
-    throw new ConfigError(['HOST has a zone, which no URL can hold: give "check" the URL of another address'])
-  }
-  return new URL(urlOf(isEverywhere ? '127.0.0.1' : host, port))
-}
-
 /** What `--check-config` prints: what was understood, line by line, and never the password. */
 export function describeConfig({ maskedUrl, understood, leftOut }: Config): string {
   const lines = [...understood, ...(leftOut.length > 0 ? [['left out', leftOut.join(', ')] as const] : [])]

@@ -1,34 +1,40 @@
-// Turns a verdict into the exact bytes that a client reads.
+// Gives the reply to each result of a check: a status and the exact body.
 import { type LagReason, lagSentences } from './role.ts'
 import { sentences, type Verdict } from './verdict.ts'
 
-/** The status and the exact bytes of an answer. */
+/** The status and the exact body of a response. */
 export interface Reply {
   readonly status: number
   readonly body: string
-  /** JSON unless given. */
+  /** JSON if absent. The body of a JSON reply is ASCII. */
   readonly contentType?: string
-  /** Names and values in turn, for what every answer of ours does not have anyway. */
+  /** Additional headers: name, value, name, value. */
   readonly headers?: readonly string[]
+  /** The connection is closed after this reply. */
+  readonly closes?: true
 }
 
-/** A space after each colon, none after the comma: the documented 45 bytes, which keyword monitors search. */
+/** A space after each colon, none after the comma: the documented 45 bytes, which keyword monitors search for. */
 const healthy: Reply = { status: 200, body: '{"status": "healthy","database": "connected"}' }
 
-/** Answers that rest on no check. */
+/** The reply of /livez: the process can answer. */
 export const alive: Reply = { status: 200, body: '{"status": "alive"}' }
-export const notFound: Reply = { status: 404, body: '{"error": "not found"}' }
-export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}' }
+/** Closes, as does 405: a client with the wrong address may be about to upload something. */
+export const notFound: Reply = { status: 404, body: '{"error": "not found"}', closes: true }
+/** The path exists, but not for this method. */
+export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}', closes: true }
+/** The reply to a query that is no limit of the lag. Patroni ignores such a query, and then there is no limit. */
 export const badQuery: Reply = {
   status: 400,
   body: '{"error": "lag must be bytes, as in 1048576, 16MB or 1GB, and nothing else can be asked"}',
 }
-export const internalError: Reply = { status: 500, body: '{"error": "internal error"}' }
+/** The reply to a request that failed because of an error of our own. */
+export const internalError: Reply = { status: 500, body: '{"error": "internal error"}', closes: true }
 
 /**
- * Every answer a check can lead to, made once: the healthy one is the hot path.
+ * The reply to each result of a check, made once for all requests.
  *
- * @param unhealthyStatus 503, unless somebody reads the body and wants another.
+ * @param unhealthyStatus 503, or another for clients that read the body.
  */
 export function repliesOf(unhealthyStatus: number): Readonly<Record<Verdict['result'], Reply>> {
   return { healthy, ...unhealthyOf(sentences, unhealthyStatus) }

@@ -1,87 +1,96 @@
-// Keeps the number of clients, and of their requests, within what the process can hold.
+// Limits the number of connections, and of the requests that wait on each one.
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 
 export interface Connections {
-  /** Takes a new connection in; when there are too many, the one that has been silent longest is let go. */
+  /** Registers a new connection. Above the limit, the connection that has been idle longest is closed. */
   admit(socket: Socket): void
-  /** Whether this request is one too many of those that its connection sent before it read any answer. */
-  isFlood(socket: Socket, response: ServerResponse): boolean
-  /** A request of `socket` waits for its answer. */
-  begin(socket: Socket): void
-  /** It has been answered. */
+  /**
+   * Registers a request that waits for its response; call `end` when it has one. Returns false if too many requests of
+   * its connection wait already: close the connection.
+   */
+  admitRequest(socket: Socket, response: ServerResponse): boolean
+  /** Ends a request that was admitted. */
   end(socket: Socket): void
-  /** How many requests wait. */
+  /** How many requests wait for their response. */
   inFlight(): number
 }
 
 /**
- * Who asks for health asks once, and reads. 259,000 requests on one connection took 540 MB and all the time; and
- * what the event loop answers in one turn holds up who comes, as libuv accepts one connection a turn.
+ * How many requests may queue behind the first one of a connection. Health checkers do not pipeline. Without a limit,
+ * one connection with 259,000 pipelined requests used 540 MB and all of the processor's time.
  */
-const maxPipelined = 10
+const maxQueued = 10
 
-/** What is known of a connection. */
-interface Entry {
-  /** How many of its requests wait. */
+interface Connection {
+  /** How many of its requests wait for their response. */
   waiting: number
-  /** The number of its last request, or of its arrival, among all of them: the lowest has been silent longest. */
-  turn: number
+  /** How many of those wait behind another request of the same connection. */
+  queued: number
+  /** When it was last active: the number of that event. The lowest number belongs to the longest-idle connection. */
+  lastEvent: number
 }
 
 /**
- * Makes the book of connections.
+ * Creates the table of connections.
  *
- * @param max Node's own `maxConnections` turns away whoever comes, so that silent clients shut out the honest.
+ * @param max the limit. Node's own `maxConnections` would refuse new connections, so that idle ones could lock out all
+ *   others.
  */
 export function createConnections(max: number): Connections {
   let requests = 0
-  let turns = 0
-  // Not kept in order of their turns: moving an entry for each request costs 7 % of an answer's processor time, and
-  // looking through 8,000 for whom to let go a tenth of a millisecond.
-  const entries = new Map<Socket, Entry>()
-  const queued = new WeakMap<Socket, number>()
-  return { admit, isFlood, begin, end, inFlight: () => requests }
+  let events = 0
+  // In order of arrival, not of activity: to move an entry for each request costs 7 % of a response's processor time,
+  // and to search 8,000 entries for the longest-idle one takes 0.1 ms.
+  const connections = new Map<Socket, Connection>()
+  return { admit, admitRequest, end, inFlight: () => requests }
 
   function admit(socket: Socket) {
-    turns += 1
-    entries.set(socket, { waiting: 0, turn: turns })
-    socket.once('close', () => entries.delete(socket))
-    if (entries.size > max) findMostSilent()?.destroy()
+    events += 1
+    connections.set(socket, { waiting: 0, queued: 0, lastEvent: events })
+    socket.once('close', () => connections.delete(socket))
+    if (connections.size > max) findLongestIdle()?.destroy()
   }
 
-  function findMostSilent(): Socket | undefined {
+  /** A connection with a request that waits is never idle. */
+  function findLongestIdle(): Socket | undefined {
     let found: Socket | undefined
     let least = Number.POSITIVE_INFINITY
-    for (const [socket, { waiting, turn }] of entries) {
-      if (waiting > 0 || turn >= least) continue
+    for (const [socket, { waiting, lastEvent }] of connections) {
+      if (waiting > 0 || lastEvent >= least) continue
       found = socket
-      least = turn
+      least = lastEvent
     }
     return found
   }
 
-  function isFlood(socket: Socket, response: ServerResponse): boolean {
-    // Node gives the socket to one response at a time; those behind it queue without limit.
-    if (response.socket !== null) return false
-    const add = (count: number) => queued.set(socket, (queued.get(socket) ?? 0) + count).get(socket) ?? 0
-    response.once('close', () => add(-1))
-    return add(1) > maxPipelined
-  }
-
-  function begin(socket: Socket) {
+  function admitRequest(socket: Socket, response: ServerResponse): boolean {
+    const connection = connections.get(socket)
+    // It is missing if the connection closed while the parser still held requests of it.
+    if (connection && !admitToQueue(connection, response)) return false
     requests += 1
-    turns += 1
-    const entry = entries.get(socket)
-    // It closed, with requests of it still in the parser.
-    if (entry === undefined) return
-    entry.waiting += 1
-    entry.turn = turns
+    events += 1
+    if (connection) {
+      connection.waiting += 1
+      connection.lastEvent = events
+    }
+    return true
   }
 
   function end(socket: Socket) {
     requests -= 1
-    const entry = entries.get(socket)
-    if (entry !== undefined) entry.waiting -= 1
+    const connection = connections.get(socket)
+    if (connection) connection.waiting -= 1
   }
+}
+
+/** Node gives the socket to one response at a time. The others wait in its queue, which has no limit. */
+function admitToQueue(connection: Connection, response: ServerResponse): boolean {
+  if (response.socket !== null) return true
+  if (connection.queued >= maxQueued) return false
+  connection.queued += 1
+  response.once('close', () => {
+    connection.queued -= 1
+  })
+  return true
 }

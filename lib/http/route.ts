@@ -1,14 +1,14 @@
-// Says what a request asks for, from its method and its target.
+// Finds the route of a request from its method and its target.
 import type { Reply } from '../health/reply.ts'
 import type { Wish } from '../health/role.ts'
 import { readWish } from './wish.ts'
 
-/** What people and their tools look at, by path; each is made when it is asked for, of nothing in the request. */
+/** Pages for people and their tools, by path. Each is rendered on request, and from nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>
 
 /** What a request asks for. */
 export type Route = {
-  /** What it is counted under: one of a closed list, never what the client wrote. */
+  /** The name under which the request is counted: one of `pathsOf`, never what the client wrote. */
   readonly path: string
 } & (
   | { readonly kind: 'health' | 'alive' | 'not_found' | 'bad_query' }
@@ -17,17 +17,16 @@ export type Route = {
   | { readonly kind: 'method_not_allowed'; readonly allow: string }
 )
 
-/** What the contract's paths take; OPTIONS gets the true status, as HAProxy's `option httpchk` asks with it … */
+/** The methods of every path that is not a page. OPTIONS gets the true status: HAProxy's `option httpchk` sends it. */
 export const allowed = 'GET, HEAD, OPTIONS'
-/** … and so a page takes none: HAProxy asks for / unless told otherwise, and a page is there whatever the database. */
+/** No OPTIONS: HAProxy sends it to / by default, and a page is there even when the database is down. */
 const allowedOnPages = 'GET, HEAD'
 
 /**
- * Routes a request. The target is compared as it came: nothing is decoded, so nothing can be decoded wrongly
- * (`new URL` takes `//x/health` for a host, and throws on `//`).
+ * Routes a request. The target is compared as it is, without decoding, so nothing can be decoded wrongly: `new URL`
+ * takes `//x/health` for a host, and throws on `//`.
  *
- * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form of proxies.
- * @param pages the paths that there are besides those of the contract.
+ * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form that proxies use.
  */
 export function routeOf(method: string, target: string, pages: Pages): Route {
   const query = target.indexOf('?')
@@ -55,7 +54,9 @@ const contract: ReadonlyMap<string, Route> = new Map([
   ['/health', { kind: 'health', path: '/health' }],
   ['/health/', { kind: 'health', path: '/health' }],
   ['/readyz', { kind: 'health', path: '/readyz' }],
+  ['/readyz/', { kind: 'health', path: '/readyz' }],
   ['/livez', { kind: 'alive', path: '/livez' }],
+  ['/livez/', { kind: 'alive', path: '/livez' }],
   ...rolePath('/primary', 'primary'),
   ...rolePath('/read-write', 'primary'),
   ...rolePath('/replica', 'standby'),
@@ -69,10 +70,10 @@ function rolePath(path: string, role: Wish['role']): [string, Route][] {
   ]
 }
 
-/** Every path that a request can be counted under, given the paths of the pages. */
+/** All names under which requests are counted, given the paths of the pages; and the statuses of a no, where HEALTH_UNHEALTHY_STATUS does not count. */
 export function pathsOf(pages: Iterable<string>): { path: string; statuses?: number[] }[] {
-  const paths = [...contract.values()].map(route => route.path)
-  const roles = new Set([...contract.values()].filter(({ kind }) => kind === 'role').map(({ path }) => path))
-  const all = new Set([...paths, ...pages, 'other'])
-  return [...all].map(path => (roles.has(path) ? { path, statuses: [400, 503] } : { path }))
+  const routes = [...contract.values()]
+  const roles = routes.filter(({ kind }) => kind === 'role').map(({ path }) => path)
+  const paths = new Set([...routes.map(({ path }) => path), ...pages, 'other'])
+  return [...paths].map(path => (roles.includes(path) ? { path, statuses: [400, 503] } : { path }))
 }

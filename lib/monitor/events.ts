@@ -131,6 +131,12 @@ export const events = {
     fields: ['signal', 'drainMs'],
     meaning: 'The shutdown started. The port closes after `drainMs`.',
   },
+  killed: {
+    level: 'error',
+    fields: ['signal'],
+    meaning:
+      'A signal that ends the program without a shutdown, such as SIGQUIT. The exit code is 128 and its number.',
+  },
   stopped: { level: 'info', fields: [], meaning: 'The shutdown is complete. The program exits with code 0.' },
   stop_failed: {
     level: 'error',

@@ -1,6 +1,7 @@
-// What the process is given by its surroundings: arguments, environment, output, clocks, limits.
+// Gives access to the machine and the process: arguments, environment, output, clocks, limits.
 import { fstatSync, readFileSync, statSync } from 'node:fs'
 import { userInfo } from 'node:os'
+import { isatty } from 'node:tty'
 import { codedError } from '../error.ts'
 import { isJournal } from './systemd.ts'
 
@@ -13,6 +14,8 @@ export interface TextFile {
 
 export interface Host {
   readonly process: NodeJS.Process
+  /** Loads a module of Node.js when it is needed: that costs time, memory, or both. */
+  readonly loadModule: NodeJS.Process['getBuiltinModule']
   readonly args: readonly string[]
   /** The environment as it was at the start. */
   readonly env: NodeJS.ProcessEnv
@@ -21,11 +24,13 @@ export interface Host {
   /** Wall clock. */
   readonly date: () => Date
   readonly output: 'journal' | 'terminal' | 'other'
+  /** `person` if one of the standard streams is a terminal; what starts services gives them none. */
+  readonly startedBy: 'person' | 'supervisor'
   /** Width of the terminal; undefined if there is none. */
   readonly columns: number | undefined
   /** Writes to standard output. */
   print(text: string): void
-  /** Writes a line to standard output, or returns false if the reader has stalled: lines would fill the memory. */
+  /** Writes a line to standard output. Returns false if its reader has stalled: more lines would fill the memory. */
   writeLog(line: string): boolean
   /** Writes a line to standard error. */
   printError(line: string): void
@@ -37,10 +42,10 @@ export interface Host {
   maxConnections(): number
 }
 
-/** More than this in the buffer of standard output means that its reader has stalled, bytes. */
+/** If more bytes than this wait in the buffer of standard output, its reader has stalled. */
 const maxBufferedBytes = 64 * 1024
 
-/** Takes the process over: from now on its environment holds no variable that the driver or a child would misread. */
+/** Opens the host. Removes the variables from the environment that the driver or a child process would misread. */
 export function openHost(process: NodeJS.Process): Host {
   const env = { ...process.env }
   // The driver reads PG… variables even for options that it was given (PGTARGETSESSIONATTRS). systemd's variables are
@@ -55,11 +60,13 @@ export function openHost(process: NodeJS.Process): Host {
   const errorPrefix = isJournal(env, fstatSync(2)) ? '<3>' : ''
   return {
     process,
+    loadModule: process.getBuiltinModule,
     args: process.argv.slice(2),
     env,
     now: () => performance.now(),
     date: () => new Date(),
     output: isJournal(env, fstatSync(1)) ? 'journal' : process.stdout.isTTY ? 'terminal' : 'other',
+    startedBy: [0, 1, 2].some(isatty) ? 'person' : 'supervisor',
     // A terminal that does not know its width says 0.
     columns: process.stdout.isTTY ? process.stdout.columns || 80 : undefined,
     print: text => void process.stdout.write(text),
@@ -91,7 +98,7 @@ function readUserName(): string | undefined {
   }
 }
 
-/** Node raises its limit of descriptors to the hard limit at start. 8,000 is below what systems give by default. */
+/** Node raises its limit of descriptors to the hard limit at start. Systems allow more than 8,000 by default. */
 function readMaxConnections(): number {
   try {
     const limit = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]

@@ -1,61 +1,57 @@
-// The order of a stop: say no, wait to be believed, finish, let go.
-
+// Graceful shutdown: report unhealthy, drain, finish requests in flight, close the database, exit.
 import { codeOf } from '../error.ts'
 import type { Log } from '../monitor/log.ts'
+import { exitCodeOf, type StopSignal } from './signal.ts'
 
-/** What a stop does, in this order. */
+/** The steps of a shutdown, in this order. */
 export interface StopSteps {
-  /** Report unhealthy from now on. The port stays open. */
+  /** Reports unhealthy from now on. The port stays open. */
   drain(): void
-  /** Stop listening, finish what is in flight within `graceMs`, cut the rest. */
+  /** Stops listening. Requests in flight get `graceMs` to finish. */
   closeServer(graceMs: number): Promise<void>
-  /** End the session with the database. */
+  /** Ends the session with the database. */
   closeDatabase(): Promise<void>
 }
 
 export interface ShutdownOptions {
   readonly steps: StopSteps
-  /** How long the port goes on accepting, milliseconds: a balancer must have asked, and been told no, by then. */
+  /** How long the port stays open, so that load balancers see 503 and send no more requests. Milliseconds. */
   readonly drainMs: number
-  /** Monotonic milliseconds. */
+  /** Where SIGINT comes from: a person who pressed Ctrl-C waits for no drain, but a supervisor expects one. */
+  readonly startedBy: 'person' | 'supervisor'
+  /** Monotonic clock, milliseconds. */
   readonly now: () => number
   /** Ends the process. */
   readonly exit: (code: number) => void
   readonly log: Log
 }
 
-/** How a stop was asked for. SIGINT is somebody at a terminal: nobody drains, nobody waits. */
-export type StopSignal = 'SIGTERM' | 'SIGINT'
-
-/** What is in flight when the port closes gets this long, milliseconds. */
+/** How long requests in flight have when the port closes. */
 const graceMs = 1_000
-/** A stop that takes this much longer than the drain ends with exit 1, milliseconds. */
+/** A shutdown that takes this much longer than the drain ends with exit 1. */
 const overdueMs = 3_000
-/** npm hands on a Ctrl-C that the terminal has sent us, too, 0.6 ms later (npm 11); a person is slower. */
+/**
+ * The same signal within this time is an echo, not a second signal. At Ctrl-C the terminal sends SIGINT to npm and to
+ * its child, and npm passes its own on 0.6 ms later (npm 11). When a terminal closes, kernel and shell both send SIGHUP.
+ */
 const echoMs = 100
-const signalNumbers = { SIGINT: 2, SIGTERM: 15 } as const
 
 /**
- * Makes the handler of stop signals. The first one runs the steps and exits 0, or 1 when they fail or take
- * too long; a second one exits at once with 128 + its number.
+ * Creates the handler for stop signals. The first signal runs the steps and exits 0, or 1 if they fail or take too
+ * long. A second one exits immediately with 128 + its number.
  */
-export function createShutdown({
-  steps,
-  drainMs,
-  now,
-  exit,
-  log,
-}: ShutdownOptions): (signal: StopSignal) => void {
+export function createShutdown(options: ShutdownOptions): (signal: StopSignal) => void {
+  const { steps, drainMs, startedBy, now, exit, log } = options
   let first: { readonly signal: StopSignal; readonly at: number } | undefined
 
   return signal => {
     if (first) {
-      const echo = signal === 'SIGINT' && first.signal === 'SIGINT' && now() - first.at < echoMs
-      return echo ? undefined : exit(128 + signalNumbers[signal])
+      const echo = signal !== 'SIGTERM' && signal === first.signal && now() - first.at < echoMs
+      return echo ? undefined : exit(exitCodeOf(signal))
     }
     first = { signal, at: now() }
-    const waitMs = signal === 'SIGINT' ? 0 : drainMs
-    // Set before anything else is done: whatever follows might never come back.
+    const waitMs = signal === 'SIGINT' && startedBy === 'person' ? 0 : drainMs
+    // Set first: a step that fails or hangs must not prevent it.
     setTimeout(overdue, waitMs + overdueMs)
     stop(signal, waitMs).then(() => exit(0), failed)
   }

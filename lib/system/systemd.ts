@@ -1,15 +1,14 @@
-// What systemd and a service tell each other: the socket that waits, readiness and status, the journal.
-
+// Talks to systemd: takes over its socket, tells it readiness and status, recognizes its journal.
 import type { spawn } from 'node:child_process'
 import { ConfigError, codedError, codeOf } from '../error.ts'
 import type { Event } from '../monitor/events.ts'
 import type { Log } from '../monitor/log.ts'
 
 /**
- * The socket that systemd listens on for us, or undefined (sd_listen_fds(3)). Variables meant for another
+ * The socket on which systemd already listens, or undefined: sd_listen_fds(3). Variables that are meant for another
  * process, such as our parent, do not count.
  *
- * @throws ConfigError when it hands over more than one: a socket that nobody serves would swallow its callers.
+ * @throws ConfigError if there is more than one: clients of a socket that is not served would wait without end.
  */
 export function readSocket(env: NodeJS.ProcessEnv, pid: number): { readonly fd: number } | undefined {
   if (env['LISTEN_PID'] !== String(pid)) return undefined
@@ -17,7 +16,7 @@ export function readSocket(env: NodeJS.ProcessEnv, pid: number): { readonly fd: 
   throw new ConfigError(['LISTEN_FDS must be 1: one socket is served, so the unit needs one ListenStream='])
 }
 
-/** Whether what `stat` belongs to is a stream of the journal, which then keeps time and priority of each line. */
+/** Whether `stat` is that of a stream to the journal, which keeps the time and the priority of each line itself. */
 export function isJournal(
   env: NodeJS.ProcessEnv,
   stat: { readonly dev: number; readonly ino: number },
@@ -26,14 +25,14 @@ export function isJournal(
 }
 
 export interface NotifyOptions {
-  /** With NOTIFY_SOCKET. */
+  /** Holds NOTIFY_SOCKET. */
   readonly env: NodeJS.ProcessEnv
   readonly spawn: typeof spawn
-  /** Is told, once, that systemd can't be. */
+  /** Gets one warning if systemd cannot be notified. */
   readonly log: Log
 }
 
-/** The events of the log that systemd is told, and the state that each stands for. */
+/** The log events that systemd is notified of, and the state variables that each one sets. */
 const states: Readonly<Partial<Record<Event, readonly string[]>>> = {
   listening: ['READY'],
   healthy: [],
@@ -41,44 +40,44 @@ const states: Readonly<Partial<Record<Event, readonly string[]>>> = {
   stopping: ['STOPPING'],
 }
 
-/** The helper itself waits 5 s for systemd to read. */
+/** The time limit of systemd-notify, which itself waits 5 s for systemd. */
 const helperMs = 10_000
 
 /**
- * Makes a log that tells systemd: READY when the port accepts, STATUS on a change of verdict, STOPPING.
+ * Creates a log that notifies systemd: READY when the port is open, STATUS when the verdict changes, STOPPING.
  *
- * Node has no datagram sockets of the Unix kind, so this is systemd-notify's work: 9 ms, of which the fork
- * holds our event loop for 2 (Node 20 and 24). It runs once at a time; what comes meanwhile is told together,
- * the last status only. That there is no such program, or that it fails, is no error.
+ * Node has no Unix datagram sockets, so the program systemd-notify sends the message. That takes 9 ms, of which the fork
+ * blocks the event loop for 2 ms (Node 20 and 24). One runs at a time; events that occur meanwhile are sent together, with
+ * the last status only. It is not an error if the program is missing or fails.
  */
 export function createNotify({ env, spawn, log }: NotifyOptions): Log {
-  const untold = new Map<string, string>()
+  const pending = new Map<string, string>()
   let busy = false
   let warned = false
 
   return (event, message) => {
     const names = states[event]
     if (names === undefined) return
-    for (const name of names) untold.set(name, '1')
+    for (const name of names) pending.set(name, '1')
     // A line break would begin another assignment.
-    untold.set('STATUS', message.replace(/\s+/g, ' '))
-    if (!busy) tellAll()
+    pending.set('STATUS', message.replace(/\s+/g, ' '))
+    if (!busy) sendAll()
   }
 
-  async function tellAll() {
+  async function sendAll() {
     busy = true
-    while (untold.size > 0) {
-      const assignments = [...untold].map(([name, value]) => `${name}=${value}`)
-      untold.clear()
-      await tell(assignments).catch(warn)
+    while (pending.size > 0) {
+      const assignments = [...pending].map(([name, value]) => `${name}=${value}`)
+      pending.clear()
+      await send(assignments).catch(warn)
     }
     busy = false
   }
 
-  function tell(assignments: readonly string[]): Promise<void> {
+  function send(assignments: readonly string[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const child = spawn('systemd-notify', assignments, {
-        // No secret of ours, and nothing that was meant for us alone.
+        // Without our secrets, and without variables that are meant for this process only.
         env: { PATH: env['PATH'], NOTIFY_SOCKET: env['NOTIFY_SOCKET'] },
         stdio: 'ignore',
         timeout: helperMs,

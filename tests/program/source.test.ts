@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { after, before, type TestContext, test } from 'node:test'
 import { administer, terminate } from '../support/administer.ts'
 import { accountToRunAs, openPostgres, type Postgres } from '../support/postgres.ts'
-import { ask, type Running, runServer, startServer } from '../support/server.ts'
+import { ask, type Running, startServer } from '../support/server.ts'
 
 const healthy = '{"status": "healthy","database": "connected"}'
 const refused = '{"status": "unhealthy","error": "database authentication failed"}'
@@ -96,10 +96,4 @@ test('stays healthy while its password file is empty, and says so once', async t
   const stale = server.events().filter(({ event }) => event === 'stale_secret')
   assert.equal(stale.length, 1)
   assert.ok(!server.output().includes(password))
-})
-
-test('check with an IPv6 zone in HOST says what to do: exit 78, no TypeError', async () => {
-  const { code, stderr } = await runServer(['check'], { HOST: 'fe80::1%eth0' })
-  assert.equal(code, 78)
-  assert.match(stderr, /^pg-health: HOST has a zone/)
 })

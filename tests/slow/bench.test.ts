@@ -20,7 +20,18 @@ function runBench(args: readonly string[], path = process.env['PATH'] ?? '') {
 test('bench --help says what can be measured, with every option', async () => {
   const { code, stdout, stderr } = await runBench(['--help'])
   assert.deepEqual({ code, stderr }, { code: 0, stderr: '' })
-  for (const name of ['start', 'storm', 'clients', 'rounds', 'seconds', 'minutes', 'idle', 'node', 'json']) {
+  for (const name of [
+    'start',
+    'storm',
+    'crowd',
+    'clients',
+    'rounds',
+    'seconds',
+    'minutes',
+    'idle',
+    'node',
+    'json',
+  ]) {
     assert.match(stdout, new RegExp(`--${name}\\b`))
   }
 })

@@ -36,7 +36,7 @@ function assertNothingIsLeft(output: string) {
   assert.equal(existsSync(String(folder)), false)
 }
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   test(`dev serves a healthy answer; ${signal} ends it with exit 0 and leaves nothing`, guard, async t => {
     const { process: child, ended, said, output } = start(t)
     const { status, body } = await ask(await said(listening))
@@ -54,6 +54,14 @@ test('dev passes a second signal on, and the server exits immediately', guard, a
   await said(/"event":"stopping"/)
   child.kill('SIGINT')
   assert.equal(await ended, 130)
+  assertNothingIsLeft(output())
+})
+
+test('dev passes SIGQUIT on, ends with exit 131 and leaves nothing', guard, async t => {
+  const { process: child, ended, said, output } = start(t)
+  await said(listening)
+  child.kill('SIGQUIT')
+  assert.equal(await ended, 131)
   assertNothingIsLeft(output())
 })
 

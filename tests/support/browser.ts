@@ -1,5 +1,6 @@
 // Chromium for tests of the page, and a server whose clock and checks the test controls.
 
+import { createServer } from 'node:http'
 import { after, type TestContext } from 'node:test'
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
 import { repliesOf } from '../../lib/health/reply.ts'
@@ -84,6 +85,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
   const requests: string[] = []
   let verdict: Verdict = { by: 'check', result: 'healthy', queryMs: 0.9 }
   const http = createHttp({
+    createServer,
     check: answer => {
       history.observe(verdict)
       answer(verdict, 0)
@@ -94,6 +96,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
     connections: createConnections(100),
     phase: () => 'serving',
     onAnswer: path => requests.push(path),
+    onRefused() {},
     onError: error => {
       throw error
     },

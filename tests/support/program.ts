@@ -25,15 +25,16 @@ function built(): string {
   ]
   const newest = Math.max(...sources.map(changedAt))
   if (changedAt(path) > newest) return path
-  // Beside the one that it replaces: a file cannot be moved to another disk in one step.
+  // Beside what it replaces: a file cannot be moved to another disk in one step.
   mkdirSync(join(root, 'dist'), { recursive: true })
   const folder = mkdtempSync(join(root, 'dist', 'build-'))
   try {
-    execFileSync('npm', ['run', '--silent', 'build', '--', `--outdir=${folder}`], {
-      cwd: root,
-      stdio: 'inherit',
-    })
-    renameSync(join(folder, 'server.js'), join(root, path))
+    // Without prebuild, which would delete what other test files run at this moment.
+    const args = ['run', '--silent', '--ignore-scripts', 'build', '--', `--outdir=${folder}`]
+    execFileSync('npm', args, { cwd: root, stdio: 'inherit' })
+    // server.js comes last, because it imports the others.
+    const files = readdirSync(folder).filter(name => name !== 'server.js')
+    for (const name of [...files, 'server.js']) renameSync(join(folder, name), join(root, 'dist', name))
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -55,7 +55,7 @@ export async function startServer(
 ): Promise<Running> {
   const env = environmentOf({ HOST: '127.0.0.1', PORT: '0', DRAIN_MS: '0', ...settings })
   const [file = '', ...args] = [...through, process.execPath, ...command]
-  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])]
+  const stdio: StdioOptions = ['pipe', 'pipe', 'pipe', ...(ipc ? (['ipc'] as const) : [])]
   const child = startChild(file, args, { cwd: root, env, stdio })
   const running = runningOf(child)
   const { url } = await running.event('listening')
@@ -64,7 +64,8 @@ export async function startServer(
 
 function runningOf({ process: child, output, said, ended }: Child) {
   async function event(name: string): Promise<Logged> {
-    return JSON.parse(await said(new RegExp(`^(\\{.*"event":"${name}".*\\})\n`, 'm')))
+    // A terminal ends its lines with \\r\\n.
+    return JSON.parse(await said(new RegExp(`^(\\{.*"event":"${name}".*\\})\\r?\n`, 'm')))
   }
 
   function events(): Logged[] {

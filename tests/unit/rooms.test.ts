@@ -30,11 +30,11 @@ const doors: Record<string, readonly string[]> = {
   postgres: ['database', 'reason'],
   pool: ['foreign', 'pg'],
   config: ['command', 'config', 'settings'],
-  http: ['connections', 'route', 'server'],
+  http: ['connections', 'pages', 'route', 'server'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
   client: ['check', 'nagios'],
-  system: ['host', 'shutdown', 'systemd'],
+  system: ['host', 'shutdown', 'signal', 'systemd'],
 }
 
 /** `lib/http/route.ts` → `http/route.ts`. */

@@ -1,13 +1,23 @@
-// Asking a running server: every way it can answer, and every way it can fail to.
+// Every way a server can answer the check command, and every way it can fail to.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse } from 'node:http'
 import net, { type AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
-import { askServer, type Finding } from '../../../lib/client/ask.ts'
+import { askServer, type Finding, type Target } from '../../../lib/client/ask.ts'
 
-/** No test waits this long: what it asks answers, or fails, by itself. */
+/** No test waits this long: every request here is answered, or fails, by itself. */
 const patienceMs = 60_000
+
+/** Asks a server, and leaves out how long that took. */
+async function find(url: URL, timeoutMs = patienceMs, host?: string) {
+  const target: Target = { url, ...(host === undefined ? {} : { host }) }
+  const now = () => performance.now()
+  const loadModule = process.getBuiltinModule
+  const { elapsedMs, ...found } = await askServer({ target, timeoutMs, now, loadModule })
+  assert.ok(elapsedMs > 0 && elapsedMs < patienceMs, `${elapsedMs} ms`)
+  return found
+}
 
 const healthyLine = '✓ API is healthy'
 const failed = (why: string) => `✗ Health check failed: ${why}`
@@ -16,7 +26,7 @@ const strange = (status: number) => failed(`HTTP ${status}, not the answer of a 
 const answers: [name: string, status: number, body: string, state: Finding['state'], line: string][] = [
   ['a healthy server', 200, '{"status": "healthy","database": "connected"}', 'healthy', healthyLine],
   [
-    'an unhealthy one, with its sentence',
+    'an unhealthy one',
     503,
     '{"status": "unhealthy","error": "database unreachable"}',
     'unhealthy',
@@ -30,22 +40,22 @@ const answers: [name: string, status: number, body: string, state: Finding['stat
     '✗ API unhealthy: health check timed out',
   ],
   [
-    'one whose error would steer a terminal',
+    'one with an error that would control a terminal',
     503,
     '{"status":"unhealthy","error":"\\u001b[2J\\u0007a\\r\\nb\\u009bc\\u202ed"}',
     'unhealthy',
     '✗ API unhealthy:  [2J a b c d',
   ],
   [
-    'one whose error is a novel',
+    'one with a very long error',
     503,
     `{"status":"unhealthy","error":"${'x'.repeat(1_000)}"}`,
     'unhealthy',
     `✗ API unhealthy: ${'x'.repeat(200)}`,
   ],
-  ['one that gives no error', 503, '{"status":"unhealthy"}', 'unhealthy', '✗ API unhealthy: no reason given'],
+  ['one without an error', 503, '{"status":"unhealthy"}', 'unhealthy', '✗ API unhealthy: no reason given'],
   [
-    'one whose error is no text',
+    'one with an error that is not a text',
     503,
     '{"status":"unhealthy","error":{"a":1}}',
     'unhealthy',
@@ -54,7 +64,7 @@ const answers: [name: string, status: number, body: string, state: Finding['stat
   ['one that says healthy with 503', 503, '{"status": "healthy"}', 'failed', strange(503)],
   ['one that says healthy with 201', 201, '{"status": "healthy"}', 'strange', strange(201)],
   ['one that has no such path', 404, '{"error": "not found"}', 'strange', strange(404)],
-  ['one that leads elsewhere', 302, '', 'strange', strange(302)],
+  ['one that redirects', 302, '', 'strange', strange(302)],
   ['another kind of JSON', 200, '["healthy"]', 'strange', strange(200)],
   ['null', 200, 'null', 'strange', strange(200)],
   ['a page', 200, '<html>"status": "healthy"</html>', 'strange', strange(200)],
@@ -64,7 +74,7 @@ const answers: [name: string, status: number, body: string, state: Finding['stat
 for (const [name, status, body, state, line] of answers) {
   test(`askServer() asks ${name}: ${line}`, async t => {
     const url = await serve(t, (_, response) => response.writeHead(status).end(body))
-    assert.deepEqual(await askServer(url, patienceMs), { state, line })
+    assert.deepEqual(await find(url), { state, line })
   })
 }
 
@@ -74,34 +84,34 @@ test('askServer() sends GET for the path it is given, and keeps no connection', 
     seen.push([method, url, headers.connection])
     response.end()
   })
-  await askServer(new URL('/readyz?x', url), patienceMs)
+  await find(new URL('/readyz?x', url))
   assert.deepEqual(seen, [['GET', '/readyz?x', 'close']])
 })
 
 const silences: Record<string, (response: ServerResponse) => void> = {
   'before the head': () => {},
   'after the head': response => response.writeHead(200).flushHeaders(),
-  'amid the body': response => response.writeHead(200).write('{"status": '),
+  'during the body': response => response.writeHead(200).write('{"status": '),
   'while it trickles': trickle,
 }
 for (const [when, answer] of Object.entries(silences)) {
-  test(`askServer() gives up in time on a server that falls silent ${when}`, async t => {
+  test(`askServer() gives up on a server that falls silent ${when}`, async t => {
     const url = await serve(t, (_, response) => answer(response))
-    assert.deepEqual(await askServer(url, 50), { state: 'failed', line: failed('no answer within 50 ms') })
+    assert.deepEqual(await find(url, 50), { state: 'failed', line: failed('no answer within 50 ms') })
   })
 }
 
-test('askServer() does not read an answer that does not end', async t => {
+test('askServer() stops reading a response that does not end', async t => {
   const url = await serve(t, (_, response) => flood(response.writeHead(200)))
   const line = failed('the answer does not end')
-  assert.deepEqual(await askServer(url, patienceMs), { state: 'failed', line })
+  assert.deepEqual(await find(url), { state: 'failed', line })
 })
 
-test('askServer() fails when the server hangs up amid its answer', async t => {
+test('askServer() fails when the server closes during its response', async t => {
   const url = await serve(t, (_, response) => {
     response.writeHead(200, { 'content-length': 45 }).write('{"status": "healthy"', () => response.destroy())
   })
-  assert.deepEqual(await askServer(url, patienceMs), {
+  assert.deepEqual(await find(url), {
     state: 'failed',
     line: failed('the connection broke off'),
   })
@@ -110,13 +120,13 @@ test('askServer() fails when the server hangs up amid its answer', async t => {
 test('askServer() names the refused port', async t => {
   const { port } = await serve(t, () => {}, true)
   const line = failed(`connect ECONNREFUSED 127.0.0.1:${port}`)
-  assert.deepEqual(await askServer(new URL(`http://127.0.0.1:${port}/`), patienceMs), {
+  assert.deepEqual(await find(new URL(`http://127.0.0.1:${port}/`)), {
     state: 'failed',
     line,
   })
 })
 
-test('askServer() fails with a line, and not empty, on what is not HTTP', async t => {
+test('askServer() fails with a line of text when the peer does not speak HTTP', async t => {
   for (const bytes of [
     'hello, this is not HTTP\r\n',
     '\x15\x03\x01\x00\x02\x02\x28',
@@ -126,20 +136,20 @@ test('askServer() fails with a line, and not empty, on what is not HTTP', async 
     t.after(() => server.close())
     await once(server.listen(0, '127.0.0.1'), 'listening')
     const url = new URL(`http://127.0.0.1:${(server.address() as net.AddressInfo).port}/health`)
-    const { state, line } = await askServer(url, patienceMs)
+    const { state, line } = await find(url)
     assert.equal(state, 'failed')
     assert.match(line, /^✗ Health check failed: [\x20-\x7e]{3,200}$/)
   }
 })
 
-test('askServer() fails when HTTPS is asked of a server that speaks HTTP', async t => {
+test('askServer() fails when the URL is https and the server speaks HTTP', async t => {
   const { port } = await serve(t, (_, response) => response.end())
-  const { state, line } = await askServer(new URL(`https://127.0.0.1:${port}/health`), patienceMs)
+  const { state, line } = await find(new URL(`https://127.0.0.1:${port}/health`))
   assert.equal(state, 'failed')
   assert.match(line, /^✗ Health check failed: [\x20-\x7e]*EPROTO[\x20-\x7e]*$/)
 })
 
-/** A real server; `gone`: one that has just closed, so that its port refuses. */
+/** Starts a server. `gone`: it has just closed, so that its port refuses connections. */
 async function serve(t: TestContext, answer: RequestListener, gone = false): Promise<URL> {
   const server = createServer(answer)
   await once(server.listen(0, '127.0.0.1'), 'listening')
@@ -153,18 +163,18 @@ async function serve(t: TestContext, answer: RequestListener, gone = false): Pro
   return url
 }
 
-/** Writes as long as somebody reads. */
+/** Writes for as long as the client reads. */
 function flood(response: ServerResponse) {
   response.write(' '.repeat(16_384), error => error ?? flood(response))
 }
 
-/** A byte every few milliseconds, until the client has gone. */
+/** Writes a byte every few milliseconds until the client is gone. */
 function trickle(response: ServerResponse) {
   const timer = setInterval(() => response.write(' '), 5)
   response.on('close', () => clearInterval(timer))
 }
 
-test('askServer() fails when the server switches protocols unasked', async t => {
+test('askServer() fails when the server switches protocols', async t => {
   const peer = net.createServer(socket => {
     socket
       .on('error', () => {})
@@ -177,13 +187,19 @@ test('askServer() fails when the server switches protocols unasked', async t => 
   t.after(() => peer.close())
   const { port } = peer.address() as AddressInfo
   const line = failed('the server switches protocols')
-  assert.deepEqual(await askServer(new URL(`http://127.0.0.1:${port}/`), patienceMs), {
+  assert.deepEqual(await find(new URL(`http://127.0.0.1:${port}/`)), {
     state: 'failed',
     line,
   })
 })
 
-test('askServer() takes /livez for what it is', async t => {
+test('askServer() reports alive for /livez', async t => {
   const url = await serve(t, (_, response) => response.end('{"status": "alive"}'))
-  assert.deepEqual(await askServer(url, patienceMs), { state: 'healthy', line: '✓ API is alive' })
+  assert.deepEqual(await find(url), { state: 'healthy', line: '✓ API is alive' })
+})
+
+test('askServer() connects to `host` instead of the host of the URL', async t => {
+  const url = await serve(t, (_, response) => response.end('{"status": "healthy"}'))
+  const elsewhere = new URL(`http://[fe80::1]:${url.port}/health`)
+  assert.equal((await find(elsewhere, patienceMs, '127.0.0.1')).line, healthyLine)
 })

@@ -1,14 +1,22 @@
-// Waiting for a server: when it asks again, when it gives up, and what it shows meanwhile.
+// Waiting for a server: when it asks again, when it gives up, and what it shows.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import type { Finding } from '../../../lib/client/ask.ts'
 import { createProgress, waitForHealthy } from '../../../lib/client/wait.ts'
 
-const healthy: Finding = { state: 'healthy', line: '✓ API is healthy' }
-const starting: Finding = { state: 'unhealthy', line: '✗ API unhealthy: database is starting up' }
-const silent: Finding = { state: 'failed', line: '✗ Health check failed: no answer within 300 ms' }
+const healthy: Finding = { state: 'healthy', line: '✓ API is healthy', elapsedMs: 1 }
+const starting: Finding = {
+  state: 'unhealthy',
+  line: '✗ API unhealthy: database is starting up',
+  elapsedMs: 1,
+}
+const silent: Finding = {
+  state: 'failed',
+  line: '✗ Health check failed: no answer within 300 ms',
+  elapsedMs: 1,
+}
 
-/** Waits for a server that gives these findings in turn, each after so many milliseconds of a clock of its own. */
+/** Waits for a server that gives these findings one after the other, each after so many milliseconds of a mock clock. */
 async function wait(t: TestContext, findings: [Finding, afterMs: number][], waitMs: number) {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   let time = 0
@@ -41,7 +49,7 @@ async function wait(t: TestContext, findings: [Finding, afterMs: number][], wait
   return { last, tries, seen }
 }
 
-test('waitForHealthy() is over with the first healthy answer', async t => {
+test('waitForHealthy() ends with the first healthy response', async t => {
   const { last, tries } = await wait(t, [[healthy, 3]], 10_000)
   assert.deepEqual([last, tries], [healthy, [{ at: 0, timeoutMs: 5_000 }]])
 })
@@ -63,7 +71,7 @@ test('waitForHealthy() asks twice a second, and reports every finding', async t 
   )
 })
 
-test('waitForHealthy() asks again at once after a try that took longer than that', async t => {
+test('waitForHealthy() asks again immediately after a request that took longer than that', async t => {
   const { tries } = await wait(
     t,
     [
@@ -72,11 +80,11 @@ test('waitForHealthy() asks again at once after a try that took longer than that
     ],
     60_000,
   )
-  // A turn of the event loop lies between, in which the clock of this test goes on.
+  // The mock clock moves on in the turn of the event loop between the two.
   assert.ok((tries[1]?.at ?? 0) <= 5_100, `${tries[1]?.at}`)
 })
 
-test('waitForHealthy() gives no try more time than is left, and when that cuts it short the one before it counts', async t => {
+test('waitForHealthy() limits a request to the time left; if that was too little, the one before counts', async t => {
   const { last, tries } = await wait(
     t,
     [
@@ -92,12 +100,12 @@ test('waitForHealthy() gives no try more time than is left, and when that cuts i
   assert.equal(last, starting)
 })
 
-test('waitForHealthy() asks at least once, and says what it found when the time is up', async t => {
+test('waitForHealthy() asks at least once, and gives the last finding when the time is up', async t => {
   const { last, tries } = await wait(t, [[silent, 1]], 1)
   assert.deepEqual([last, tries.length], [silent, 1])
 })
 
-test('createProgress() writes one line a change where there is no terminal', () => {
+test('createProgress() writes one line per change if there is no terminal', () => {
   let text = ''
   const progress = createProgress(
     more => {
@@ -112,7 +120,7 @@ test('createProgress() writes one line a change where there is no terminal', () 
   assert.equal(text, `${starting.line}\n${healthy.line}\n`)
 })
 
-test('createProgress() writes one line anew on a terminal, with the seconds, cut to its width, and leaves the last', () => {
+test('createProgress() overwrites one line on a terminal, cut to its width, and keeps the last', () => {
   let text = ''
   let time = 0
   const progress = createProgress(

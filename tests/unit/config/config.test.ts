@@ -6,7 +6,6 @@ import { inspect } from 'node:util'
 import {
   type Config,
   describeConfig,
-  ownUrlOf,
   readClientConfig,
   readConfig,
   urlOf,
@@ -355,12 +354,4 @@ test('urlOf() writes an IPv6 address in brackets, and encodes its zone', () => {
   assert.equal(urlOf('h', 1), 'http://h:1/health')
   assert.equal(urlOf('::1', 8000), 'http://[::1]:8000/health')
   assert.equal(urlOf('fe80::1%eth0', 8000), 'http://[fe80::1%25eth0]:8000/health')
-})
-
-test('ownUrlOf() asks the server of this container, and refuses a zone in a sentence', () => {
-  for (const host of [undefined, '0.0.0.0', '::']) {
-    assert.equal(ownUrlOf({ host, port: 8000 }).href, 'http://127.0.0.1:8000/health')
-  }
-  assert.equal(ownUrlOf({ host: '::1', port: 8000 }).href, 'http://[::1]:8000/health')
-  assert.match(errorOf(() => ownUrlOf({ host: 'fe80::1%eth0', port: 1 })).message, /^HOST has a zone/)
 })

@@ -11,6 +11,7 @@ const targets: Record<Exclude<Route['kind'], 'method_not_allowed'>, readonly str
     '/health',
     '/health/',
     '/readyz',
+    '/readyz/',
     '/health?',
     '/health?x=/y',
     '/health/?x#y',
@@ -63,7 +64,7 @@ const targets: Record<Exclude<Route['kind'], 'method_not_allowed'>, readonly str
     '/replica?lag=1&replication_state=streaming',
   ],
   page: ['/metrics', '/metrics?x', 'http://h/metrics'],
-  alive: ['/livez', '/livez?x=/health', 'http://h/livez'],
+  alive: ['/livez', '/livez/', '/livez?x=/health', 'http://h/livez'],
   not_found: [
     '',
     '*',
@@ -79,8 +80,8 @@ const targets: Record<Exclude<Route['kind'], 'method_not_allowed'>, readonly str
     '/health/x',
     '/healthz',
     '/healthy',
-    '/readyz/',
-    '/livez/',
+    '/readyz//',
+    '/livez//',
     '/%68ealth',
     '/%zz',
     '/health%3Fx',
@@ -120,7 +121,7 @@ test('routeOf() takes the target up to the first ?', () => {
   assert.equal(kindOf('GET', '/livez?/../health?x'), 'alive')
 })
 
-test('routeOf() gives GET, HEAD and OPTIONS the same route, and says no to every other method', () => {
+test('routeOf() gives GET, HEAD and OPTIONS the same route, and allows no other method', () => {
   const paths = [
     '/health',
     '/health/',
@@ -144,7 +145,7 @@ test('routeOf() says "not found" before "not allowed"', () => {
   assert.equal(kindOf('POST', '/nowhere'), 'not_found')
 })
 
-test('routeOf() counts every request under one of the few paths of pathsOf(), whatever the client wrote', () => {
+test('routeOf() counts every request under a path of pathsOf(), whatever the client wrote', () => {
   const pathOf = (method: string, target: string) => routeOf(method, target, pages).path
   assert.equal(pathOf('GET', '/health/?x=1'), '/health')
   assert.equal(pathOf('PUT', 'http://h/readyz'), '/readyz')
@@ -182,11 +183,11 @@ test('routeOf() reads the limit of the lag in bytes: kB, MB, GB and TB are power
   }
 })
 
-test('routeOf() knows no page that it is not given', () => {
+test('routeOf() has no page except those it is given', () => {
   assert.equal(routeOf('GET', '/metrics', new Map()).kind, 'not_found')
 })
 
-test('routeOf() takes no OPTIONS for a page: a balancer that asks for / would keep a server whose database is down', () => {
+test('routeOf() refuses OPTIONS on a page, where HAProxy would see 200 while the database is down', () => {
   assert.equal(routeOf('HEAD', '/metrics', pages).kind, 'page')
   assert.deepEqual(routeOf('OPTIONS', '/metrics', pages), {
     kind: 'method_not_allowed',

@@ -1,11 +1,16 @@
-// A stop as an ordered list of observations.
+// A shutdown as an ordered list of events.
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { events } from '../../../lib/monitor/events.ts'
-import { createShutdown, type StopSteps } from '../../../lib/system/shutdown.ts'
+import { createShutdown, type ShutdownOptions, type StopSteps } from '../../../lib/system/shutdown.ts'
+import type { StopSignal } from '../../../lib/system/signal.ts'
 
-/** A lifecycle whose steps, log and exit write down what they see, and when. */
-function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
+/** A shutdown whose steps, log and exit note what happens, and when. */
+function stage(
+  t: TestContext,
+  steps: Partial<StopSteps> = {},
+  startedBy: ShutdownOptions['startedBy'] = 'person',
+) {
   t.mock.timers.enable({ apis: ['setTimeout'] })
   let time = 0
   const seen: string[] = []
@@ -17,6 +22,7 @@ function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
       ...steps,
     },
     drainMs: 5_000,
+    startedBy,
     now: () => time,
     exit: code => note(`exit ${code}`),
     log: event => note(`${events[event].level} ${event}`),
@@ -34,27 +40,28 @@ function stage(t: TestContext, steps: Partial<StopSteps> = {}) {
   }
 }
 
-test('createShutdown() on SIGTERM refuses at once, drains, closes the server, then the database, exits 0', async t => {
-  const { stop, seen, advance } = stage(t)
-  stop('SIGTERM')
-  await advance(4_999)
-  assert.deepEqual(seen, ['0 drain', '0 info stopping'])
-  await advance(1)
-  assert.deepEqual(seen.slice(2), [
-    '5000 closeServer(1000)',
-    '5000 closeDatabase',
-    '5000 info stopped',
-    '5000 exit 0',
-  ])
-})
-
-test('createShutdown() on SIGINT takes the same steps, but drains no time', async t => {
-  const { stop, seen, advance } = stage(t)
-  stop('SIGINT')
-  assert.deepEqual(seen, ['0 drain', '0 info stopping'])
-  await advance(0)
-  assert.deepEqual(seen.slice(2), ['0 closeServer(1000)', '0 closeDatabase', '0 info stopped', '0 exit 0'])
-})
+const waits: [StopSignal, ShutdownOptions['startedBy'], drainMs: number][] = [
+  ['SIGTERM', 'supervisor', 5_000],
+  ['SIGTERM', 'person', 5_000],
+  ['SIGINT', 'supervisor', 5_000],
+  ['SIGINT', 'person', 0],
+  ['SIGHUP', 'supervisor', 5_000],
+  ['SIGHUP', 'person', 5_000],
+]
+for (const [signal, startedBy, drainMs] of waits) {
+  test(`createShutdown() on ${signal}, started by a ${startedBy}: drains ${drainMs} ms, closes, exits 0`, async t => {
+    const { stop, seen, advance } = stage(t, {}, startedBy)
+    stop(signal)
+    if (drainMs > 0) await advance(drainMs - 1)
+    assert.deepEqual(seen, ['0 drain', '0 info stopping'])
+    await advance(drainMs > 0 ? 1 : 0)
+    const steps = ['closeServer(1000)', 'closeDatabase', 'info stopped', 'exit 0']
+    assert.deepEqual(
+      seen.slice(2),
+      steps.map(step => `${drainMs} ${step}`),
+    )
+  })
+}
 
 test('createShutdown() keeps the database until the last request is done', async t => {
   let finish = () => {}
@@ -73,8 +80,10 @@ for (const [first, second, code] of [
   ['SIGTERM', 'SIGINT', 130],
   ['SIGINT', 'SIGTERM', 143],
   ['SIGINT', 'SIGINT', 130],
+  ['SIGTERM', 'SIGHUP', 129],
+  ['SIGHUP', 'SIGHUP', 129],
 ] as const) {
-  test(`createShutdown() on ${second} after ${first} exits ${code} at once, and repeats no step`, async t => {
+  test(`createShutdown() on ${second} after ${first} exits ${code} immediately, and repeats no step`, async t => {
     const { stop, seen, advance } = stage(t)
     stop(first)
     await advance(100)
@@ -85,16 +94,15 @@ for (const [first, second, code] of [
   })
 }
 
-test('createShutdown() takes a second SIGINT of the same moment for the echo of one Ctrl-C', async t => {
-  const { stop, seen, advance } = stage(t)
-  stop('SIGINT')
-  await advance(99)
-  stop('SIGINT')
-  assert.deepEqual(
-    seen.filter(what => what.includes('exit')),
-    ['99 exit 0'],
-  )
-})
+for (const signal of ['SIGINT', 'SIGHUP'] as const) {
+  test(`createShutdown() ignores a second ${signal} within 100 ms: it is the echo of the first`, async t => {
+    const { stop, seen, advance } = stage(t)
+    stop(signal)
+    await advance(99)
+    stop(signal)
+    assert.ok(!seen.some(what => /exit 1/.test(what)), seen.join())
+  })
+}
 
 for (const [signal, step, at] of [
   ['SIGTERM', 'closeServer', 8_000],
@@ -123,7 +131,7 @@ const failures: [keyof StopSteps, StopSteps[keyof StopSteps]][] = [
 ]
 
 for (const [step, fail] of failures) {
-  test(`createShutdown() exits 1 and says so when ${step} fails`, async t => {
+  test(`createShutdown() exits 1 and logs it when ${step} fails`, async t => {
     const { stop, seen, advance } = stage(t, { [step]: fail })
     stop('SIGINT')
     await advance(0)
