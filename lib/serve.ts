@@ -44,7 +44,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
     return verdict
   }
   const probe = createProbe({
-    runCheck: async until => observe(await database.check(until)),
+    runCheck: async (...task) => observe(await database.check(...task)),
     timedOut: () => observe(database.timedOut()),
     timeoutMs: config.timeoutMs,
     phase,

@@ -101,7 +101,6 @@ export function conninfoOf(parts: Parts, osUser: string): Result<Conninfo> {
   const attrs = findWord(sessionAttrs, of('target_session_attrs') ?? 'any')
   if (attrs === undefined) fault('target_session_attrs', `must be one of ${sessionAttrs.join(', ')}`)
   const tls = readTls(of, fault)
-  refuseSeveral(hosts, attrs ?? 'any', fault)
   const [first, ...others] = hosts
   if (faults.length > 0 || first === undefined || attrs === undefined) return { faults }
   const conninfo = {
@@ -115,12 +114,6 @@ export function conninfoOf(parts: Parts, osUser: string): Result<Conninfo> {
     tls,
   } as const
   return { value: conninfo }
-}
-
-/** Until several hosts are supported. Everything else here reads them already. */
-function refuseSeveral(hosts: readonly Host[], attrs: string, fault: (name: string, text: string) => void) {
-  if (hosts.length > 1) fault('host', 'names several hosts, which is not supported yet: name one')
-  else if (attrs !== 'any') fault('target_session_attrs', 'must be any: others are not supported yet')
 }
 
 /** As libpq: as many addresses as hosts; one port for all, or one for each, where an empty one is 5432. */

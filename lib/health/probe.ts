@@ -1,6 +1,7 @@
 // Runs one check at a time, shared by the requests that arrived before it started.
 import { atDeadline, type Now } from './deadline.ts'
 import type { Phase } from './phase.ts'
+import { deeperOf, type Question } from './role.ts'
 import { shutdownVerdict, type Verdict } from './verdict.ts'
 
 /** Receives the verdict, and how long the request waited before its check started (milliseconds). */
@@ -9,12 +10,24 @@ export type Answer = (verdict: Verdict, waitMs: number) => void
 /** Receives an error of our own, for which there is no verdict. */
 export type Fail = (error: unknown) => void
 
-/** Answers one request: calls either function exactly once. Neither may throw. */
-export type Check = (answer: Answer, fail: Fail) => void
+/**
+ * Answers one request: calls either function exactly once. Neither may throw.
+ *
+ * @param question what the verdict must tell; `health` unless given.
+ */
+export type Check = (answer: Answer, fail: Fail, question?: Question) => void
 
 export interface ProbeOptions {
-  /** Runs one check. Settles by `until` (milliseconds on the clock of `now`). */
-  readonly runCheck: (until: number) => Promise<Verdict>
+  /**
+   * Runs one check. Settles by `until` (milliseconds on the clock of `now`).
+   *
+   * @param onHealthy may be called once, with the verdict of SELECT 1, while the server's role is still being asked.
+   */
+  readonly runCheck: (
+    until: number,
+    question: Question,
+    onHealthy: (verdict: Verdict) => void,
+  ) => Promise<Verdict>
   /** Gives the verdict for requests that reach their deadline while a check is running. Called at most once per check. */
   readonly timedOut: () => Verdict
   readonly phase: () => Phase
@@ -28,8 +41,9 @@ export interface Probe {
    * Answers within `timeoutMs` with the verdict of a check that started after this call; fails if `runCheck` rejects.
    *
    * At most one check runs and one is pending. A request joins the pending one, never the running one: that may have
-   * queried the database before the request arrived. These are callbacks because a promise per request costs more
-   * (docs/performance.md).
+   * queried the database before the request arrived. A check asks what the deepest question of its requests needs; those
+   * that only want to know the health do not wait for the rest. These are callbacks because a promise per request costs
+   * more (docs/performance.md).
    */
   readonly check: Check
   /** Answers all waiting requests: the server is shutting down. Call it when the phase `serving` is over. */
@@ -41,6 +55,7 @@ interface Request {
   readonly deadline: number
   readonly answer: Answer
   readonly fail: Fail
+  readonly question: Question
   answered: boolean
 }
 
@@ -61,16 +76,19 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
   // Both lists are in order of arrival, and so in order of deadlines.
   let running: RunningCheck | undefined
   let pending: Request[] = []
+  /** The deepest question of the pending requests. */
+  let pendingQuestion: Question = 'health'
   /** Set while a request is waiting: for the earliest deadline. */
   let cancelTimer: (() => void) | undefined
 
   return { check, stop }
 
-  function check(answer: Answer, fail: Fail) {
+  function check(answer: Answer, fail: Fail, question: Question = 'health') {
     if (phase() !== 'serving') return answer(shutdownVerdict, 0)
     const arrivedAt = now()
     const deadline = arrivedAt + timeoutMs - writeReserveMs
-    pending.push({ arrivedAt, deadline, answer, fail, answered: false })
+    pending.push({ arrivedAt, deadline, answer, fail, question, answered: false })
+    if (question !== 'health') pendingQuestion = deeperOf(question, pendingQuestion)
     if (!running) start()
     else if (cancelTimer === undefined) watch()
   }
@@ -81,13 +99,18 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
     const last = requests.at(-1)
     if (!last) return
     const check: RunningCheck = { requests, startedAt: now() }
+    const question = pendingQuestion
     running = check
     pending = []
+    pendingQuestion = 'health'
     watch()
     // The check may take as long as its last request can wait. Requests that join the next check arrived later still, so
     // this one ends before any of them times out, and the next check always gets its turn.
-    runCheck(last.deadline - checkMarginMs).then(
-      verdict => end(check, request => request.answer(verdict, check.startedAt - request.arrivedAt)),
+    const tell = (verdict: Verdict) => (request: Request) =>
+      request.answer(verdict, check.startedAt - request.arrivedAt)
+    const onHealthy = (verdict: Verdict) => answerAll(requests.filter(wantsHealth), tell(verdict))
+    runCheck(last.deadline - checkMarginMs, question, onHealthy).then(
+      verdict => end(check, tell(verdict)),
       error => end(check, request => request.fail(error)),
     )
   }
@@ -148,6 +171,10 @@ function answerAll(requests: readonly Request[], answer: (request: Request) => v
     request.answered = true
     answer(request)
   }
+}
+
+function wantsHealth({ question }: Request): boolean {
+  return question === 'health'
 }
 
 function isWaiting({ answered }: Request): boolean {

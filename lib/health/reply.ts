@@ -1,4 +1,5 @@
 // Gives the reply to each result of a check: a status and the exact body.
+import { type LagReason, lagSentences } from './role.ts'
 import { sentences, type Verdict } from './verdict.ts'
 
 /** The status and the exact body of a response. */
@@ -22,6 +23,11 @@ export const alive: Reply = { status: 200, body: '{"status": "alive"}' }
 export const notFound: Reply = { status: 404, body: '{"error": "not found"}', closes: true }
 /** The path exists, but not for this method. */
 export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}', closes: true }
+/** The reply to a query that is no limit of the lag. Patroni ignores such a query, and then there is no limit. */
+export const badQuery: Reply = {
+  status: 400,
+  body: '{"error": "lag must be bytes, as in 1048576, 16MB or 1GB, and nothing else can be asked"}',
+}
 /** The reply to a request that failed because of an error of our own. */
 export const internalError: Reply = { status: 500, body: '{"error": "internal error"}', closes: true }
 
@@ -31,9 +37,22 @@ export const internalError: Reply = { status: 500, body: '{"error": "internal er
  * @param unhealthyStatus 503, or another for clients that read the body.
  */
 export function repliesOf(unhealthyStatus: number): Readonly<Record<Verdict['result'], Reply>> {
-  const unhealthy = Object.entries(sentences).map(([reason, sentence]) => [
+  return { healthy, ...unhealthyOf(sentences, unhealthyStatus) }
+}
+
+/** The replies to a wish for a role. A no is 503 in any case: with 200 from every server, each would be the primary. */
+export const roleReplies: Readonly<Record<Verdict['result'] | LagReason, Reply>> = {
+  ...repliesOf(503),
+  ...unhealthyOf(lagSentences, 503),
+}
+
+function unhealthyOf<Name extends string>(
+  texts: Readonly<Record<Name, string>>,
+  status: number,
+): Record<Name, Reply> {
+  const replies = Object.entries(texts).map(([reason, sentence]) => [
     reason,
-    { status: unhealthyStatus, body: `{"status": "unhealthy","error": "${sentence}"}` },
+    { status, body: `{"status": "unhealthy","error": "${sentence}"}` },
   ])
-  return { healthy, ...Object.fromEntries(unhealthy) }
+  return Object.fromEntries(replies)
 }

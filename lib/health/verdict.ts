@@ -18,10 +18,19 @@ export const sentences = {
   bad_result: 'unexpected query result',
   stopping: 'server is shutting down',
   unknown: 'database error',
+  standby: 'database is a standby',
+  read_only: 'database is read-only',
+  primary: 'database is a primary',
 } as const
 
 /** The name of a failure in logs and metrics. */
 export type Reason = keyof typeof sentences
+
+/**
+ * What a server is. A standby is in recovery. A primary is `read_only` while `default_transaction_read_only` is on for the
+ * server, the database or the user. A check finds a role to be wrong only if the settings ask for another one.
+ */
+export type Role = 'primary' | 'read_only' | 'standby'
 
 /** What each sentence covers, for people. */
 export const meanings: Readonly<Record<Reason, string>> = {
@@ -38,6 +47,9 @@ export const meanings: Readonly<Record<Reason, string>> = {
   bad_result: 'SELECT 1 did not return 1',
   stopping: 'pg-health is stopping',
   unknown: 'anything else: see the log',
+  standby: 'the server is in recovery, but one that takes writes is asked for',
+  read_only: 'default_transaction_read_only is on, for the server, the database or the user',
+  primary: 'the server is not in recovery, but a standby is asked for',
 }
 
 /** What a request is told about the database. Durations are milliseconds with decimals. */
@@ -54,6 +66,13 @@ export interface Verdict {
   readonly queryMs?: number
   /** The raw failure, for the log only. */
   readonly error?: unknown
+  /** The server's role. Absent if the check did not ask for it, or was not told. */
+  readonly role?: Role
+  /** Why a check that asked for the role was not told, and the raw failure for the log. */
+  readonly roleReason?: Reason
+  readonly roleError?: unknown
+  /** WAL that the standby has not replayed, bytes. Absent if the check did not ask, or the server can't say. */
+  readonly lagBytes?: number
 }
 
 /** What requests are told from the moment the server starts to shut down. */

@@ -14,7 +14,7 @@ export interface Exchange {
 
 /** Sends `reply`. Status and headers are those of GET, whatever the method. `timing` comes before the total. */
 export function send({ request, response, route }: Exchange, reply: Reply, totalMs: number, timing: string) {
-  const isOptions = request.method === 'OPTIONS' && (route.kind === 'health' || route.kind === 'alive')
+  const isOptions = request.method === 'OPTIONS' && takesOptions(route)
   const body = isOptions ? '' : reply.body
   const headers = [
     'content-type',
@@ -34,6 +34,10 @@ export function send({ request, response, route }: Exchange, reply: Reply, total
   response.writeHead(reply.status, headers)
   // JSON replies are ASCII. Node writes Latin-1 without a conversion, which saves 7 % of the time of a response.
   response.end(body, reply.contentType ? 'utf8' : 'latin1')
+}
+
+function takesOptions({ kind }: Route): boolean {
+  return kind === 'health' || kind === 'alive' || kind === 'role' || kind === 'bad_query'
 }
 
 /** Whether this request or its reply ends the connection: a body is never read, so its client could go on uploading. */

@@ -1,5 +1,7 @@
 // Finds the route of a request from its method and its target.
 import type { Reply } from '../health/reply.ts'
+import type { Wish } from '../health/role.ts'
+import { readWish } from './wish.ts'
 
 /** Pages for people and their tools, by path. Each is rendered on request, and from nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>
@@ -9,12 +11,13 @@ export type Route = {
   /** The name under which the request is counted: one of `pathsOf`, never what the client wrote. */
   readonly path: string
 } & (
-  | { readonly kind: 'health' | 'alive' | 'not_found' }
+  | { readonly kind: 'health' | 'alive' | 'not_found' | 'bad_query' }
+  | { readonly kind: 'role'; readonly wish: Wish }
   | { readonly kind: 'page'; readonly render: () => Reply }
   | { readonly kind: 'method_not_allowed'; readonly allow: string }
 )
 
-/** The methods of /health, /readyz and /livez. OPTIONS gets the true status: HAProxy's `option httpchk` sends it. */
+/** The methods of every path that is not a page. OPTIONS gets the true status: HAProxy's `option httpchk` sends it. */
 export const allowed = 'GET, HEAD, OPTIONS'
 /** No OPTIONS: HAProxy sends it to / by default, and a page is there even when the database is down. */
 const allowedOnPages = 'GET, HEAD'
@@ -31,8 +34,15 @@ export function routeOf(method: string, target: string, pages: Pages): Route {
   const route = find(path, pages) ?? find(path.replace(/^https?:\/\/[^/?#]*/i, ''), pages)
   if (route === undefined) return { kind: 'not_found', path: 'other' }
   const allow = route.kind === 'page' ? allowedOnPages : allowed
-  if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) return route
+  if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) {
+    return route.kind === 'role' && query >= 0 ? withQuery(route, target.slice(query + 1)) : route
+  }
   return { kind: 'method_not_allowed', path: route.path, allow }
+}
+
+function withQuery({ path, wish: { role } }: Route & { readonly kind: 'role' }, query: string): Route {
+  const wish = readWish(role, query)
+  return wish ? { kind: 'role', path, wish } : { kind: 'bad_query', path }
 }
 
 function find(path: string, pages: Pages): Route | undefined {
@@ -47,10 +57,23 @@ const contract: ReadonlyMap<string, Route> = new Map([
   ['/readyz/', { kind: 'health', path: '/readyz' }],
   ['/livez', { kind: 'alive', path: '/livez' }],
   ['/livez/', { kind: 'alive', path: '/livez' }],
+  ...rolePath('/primary', 'primary'),
+  ...rolePath('/read-write', 'primary'),
+  ...rolePath('/replica', 'standby'),
 ])
 
-/** All names under which requests are counted, given the paths of the pages. */
-export function pathsOf(pages: Iterable<string>): string[] {
-  const paths = [...contract.values()].map(route => route.path)
-  return [...new Set([...paths, ...pages, 'other'])]
+function rolePath(path: string, role: Wish['role']): [string, Route][] {
+  const route: Route = { kind: 'role', path, wish: { role } }
+  return [
+    [path, route],
+    [`${path}/`, route],
+  ]
+}
+
+/** All names under which requests are counted, given the paths of the pages; and the statuses of a no, where HEALTH_UNHEALTHY_STATUS does not count. */
+export function pathsOf(pages: Iterable<string>): { path: string; statuses?: number[] }[] {
+  const routes = [...contract.values()]
+  const roles = routes.filter(({ kind }) => kind === 'role').map(({ path }) => path)
+  const paths = new Set([...routes.map(({ path }) => path), ...pages, 'other'])
+  return [...paths].map(path => (roles.includes(path) ? { path, statuses: [400, 503] } : { path }))
 }

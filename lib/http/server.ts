@@ -3,7 +3,16 @@ import type { createServer, Server } from 'node:http'
 import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Phase } from '../health/phase.ts'
 import type { Check } from '../health/probe.ts'
-import { alive, internalError, methodNotAllowed, notFound, type Reply } from '../health/reply.ts'
+import {
+  alive,
+  badQuery,
+  internalError,
+  methodNotAllowed,
+  notFound,
+  type Reply,
+  roleReplies,
+} from '../health/reply.ts'
+import { questionOf, resultFor } from '../health/role.ts'
 import type { Verdict } from '../health/verdict.ts'
 import type { Connections } from './connections.ts'
 import { refusalOf } from './refusal.ts'
@@ -91,24 +100,29 @@ export function createHttp(options: HttpOptions): Http {
 
   function handle(exchange: Exchange) {
     const { route } = exchange
-    if (route.kind === 'health') checkAndSend(exchange)
+    if (route.kind === 'health' || route.kind === 'role') checkAndSend(exchange)
     else if (route.kind === 'alive') finish(exchange, alive)
     else if (route.kind === 'page') finish(exchange, route.render())
     else if (route.kind === 'not_found') finish(exchange, notFound)
+    else if (route.kind === 'bad_query') finish(exchange, badQuery)
     else finish(exchange, methodNotAllowed)
   }
 
   function checkAndSend(exchange: Exchange) {
+    const { route } = exchange
     check(
       (verdict, waitMs) => {
         try {
           if (verdict !== shared.verdict) shared = { verdict, timing: timingOf(verdict) }
-          finish(exchange, replies[verdict.result], timingOf({ waitMs }) + shared.timing)
+          const reply =
+            route.kind === 'role' ? roleReplies[resultFor(route.wish, verdict)] : replies[verdict.result]
+          finish(exchange, reply, timingOf({ waitMs }) + shared.timing)
         } catch (error) {
           fail(exchange, error)
         }
       },
       error => fail(exchange, error),
+      route.kind === 'role' ? questionOf(route.wish) : undefined,
     )
   }
 

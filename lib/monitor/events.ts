@@ -1,5 +1,5 @@
 // Lists the events of the log: the level, the fields and the meaning of each.
-import type { Reason } from '../health/verdict.ts'
+import type { Reason, Role } from '../health/verdict.ts'
 
 export type Level = 'info' | 'warn' | 'error'
 
@@ -19,6 +19,7 @@ interface FieldTypes {
   readonly connectMs: number
   readonly queryMs: number
   readonly reason: Reason
+  readonly role: Role
   /** The server's message without names and values. */
   readonly detail: string
   /** How long the state has lasted. */
@@ -81,6 +82,12 @@ export const events = {
     fields: ['count', 'connectMs', 'queryMs'],
     meaning:
       'A healthy check took longer than `HEALTH_SLOW_MS`, and the check before it did not. At most once a minute; `count` is how often this happened since the last line.',
+  },
+  role: {
+    level: 'info',
+    fields: ['role', 'reason', 'code'],
+    meaning:
+      'A check that asked for the role of the server found another one than before, or was not told: then `reason` says why. At most once a minute.',
   },
   stale_secret: {
     level: 'warn',

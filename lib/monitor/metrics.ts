@@ -3,10 +3,16 @@ import type { Reply } from '../health/reply.ts'
 import { checkMsOf, sentences, type Verdict } from '../health/verdict.ts'
 import { createHistogram, createTally, labelsOf, row, type Series, textOf } from './prometheus.ts'
 
+export interface CountedPath {
+  readonly path: string
+  /** The statuses of a no on this path, if not that of an unhealthy response. */
+  readonly statuses?: readonly number[]
+}
+
 export interface MetricsOptions {
   readonly version: string
   /** Every path that a response can be counted under. */
-  readonly paths: readonly string[]
+  readonly paths: readonly CountedPath[]
   /** The status of an unhealthy response. */
   readonly unhealthyStatus: number
   /** Wall clock. */
@@ -133,10 +139,16 @@ const refusedStatuses = [400, 408, 413, 431]
 
 /** Counts responses. Refused requests have no path, so only `other` has their statuses. */
 function createRequests({ paths, unhealthyStatus, inFlight }: MetricsOptions) {
-  const statuses = [...new Set([200, 404, 405, 500, unhealthyStatus])]
-  const codesOf = (path: string) => [...statuses, ...(path === other ? refusedStatuses : []), 'other']
+  const codesOf = ({ path, statuses }: CountedPath) => [
+    ...new Set([200, 404, 405, 500, ...(statuses ?? [unhealthyStatus])]),
+    ...(path === other ? refusedStatuses : []),
+    'other',
+  ]
   const answers = new Map(
-    paths.map(path => [path, { codes: createTally(codesOf(path)), durations: createHistogram() }]),
+    paths.map(counted => [
+      counted.path,
+      { codes: createTally(codesOf(counted)), durations: createHistogram() },
+    ]),
   )
   const series: readonly Series[] = [
     {

@@ -20,7 +20,7 @@ export interface ReportOptions {
 export interface Report {
   /**
    * Takes every verdict. Logs the first one, every change between healthy and unhealthy, each reason once per outage,
-   * a reminder once a minute during an outage, and slow checks.
+   * a reminder once a minute during an outage, slow checks, and changes of the server's role.
    */
   observe(verdict: Verdict): void
   /** Takes the status of a request that the HTTP parser refused. Logs at most one line a minute, with the counts. */
@@ -34,10 +34,12 @@ export function createReport(options: ReportOptions): Report {
   const outages = createOutages(options)
   const slowness = createSlowness(options)
   const refusals = createRefusals(options)
+  const roles = createRoles(options)
   return {
     observe(verdict) {
       outages.observe(verdict)
       slowness.observe(verdict)
+      roles.observe(verdict)
       // What was counted may have waited for its minute.
       refusals.flush()
     },
@@ -114,6 +116,29 @@ function createSlowness({ log, now, slowMs }: ReportOptions) {
     const took = `slow: the check took ${Math.round(checkMsOf(last) ?? 0)} ms`
     const more = count > 1 ? ` (${count} times slow since the last such line)` : ''
     log('slow', took + more, { count, ...durationsOf(last) })
+  }
+}
+
+/** Logs what the checks that ask for it find the server to be, when that changes: at most once a minute. */
+function createRoles({ log, now }: ReportOptions) {
+  const throttle = createThrottle<'role'>(now)
+  let last: Verdict | undefined
+  return { observe }
+
+  function observe(verdict: Verdict) {
+    const { role, roleReason } = verdict
+    if (role !== undefined || roleReason !== undefined) {
+      if (role !== last?.role || roleReason !== last?.roleReason) throttle.count('role')
+      last = verdict
+    }
+    if (last === undefined || throttle.take() === undefined) return
+    const code = codeOf(last.roleError)
+    if (last.role) log('role', sentences[last.role], { role: last.role })
+    else
+      log('role', `role unknown${code ? ` (${code})` : ''}`, {
+        reason: last.roleReason,
+        ...(code && { code }),
+      })
   }
 }
 

@@ -4,7 +4,7 @@ import type { CertifiedConninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
 import { type Now, withDeadline } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
-import { openWithFallback } from './fallback.ts'
+import { createHosts } from './hosts.ts'
 import { createLookup } from './lookup.ts'
 import { Expired } from './reason.ts'
 import type { Session } from './session.ts'
@@ -42,9 +42,9 @@ export function createAttempts({
   phase,
   now,
 }: AttemptOptions): Attempts {
-  const lookup = createLookup()
-  // Half, so that a second address gets its turn. A whole number, because net.connect throws on 1000.5.
+  // Half, so that a second address or host gets its turn. A whole number, because net.connect throws on 1000.5.
   const addressTimeoutMs = Math.floor(Math.min(timeoutMs, connectTimeoutMs) / 2)
+  const hosts = createHosts({ lookup: createLookup(), addressTimeoutMs, now })
   let running: Promise<Session> | undefined
   let opening: Session | undefined
   let startedAt = Number.NEGATIVE_INFINITY
@@ -66,11 +66,12 @@ export function createAttempts({
     if (pauseMs > 0) await new Promise(resolve => setTimeout(resolve, pauseMs))
     if (phase() === 'closing') throw codedError('CONNECTION_DESTROYED')
     startedAt = now()
-    const session = openWithFallback(readConninfo(), { lookup, addressTimeoutMs }, startedAt)
+    const until = startedAt + connectTimeoutMs
+    const session = hosts.open(readConninfo(), startedAt, until)
     opening = session
     try {
       const timeout = () => new Expired('connect_timeout')
-      await withDeadline(session.ready, startedAt + connectTimeoutMs, now, timeout)
+      await withDeadline(session.ready, until, now, timeout)
       onOpen(session)
       return session
     } catch (error) {

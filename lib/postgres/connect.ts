@@ -19,6 +19,8 @@ export interface ConnectOptions {
   readonly lookup: net.LookupFunction
   /** How long one of several addresses may take before the next is tried, in ms. Node's default, 250 ms, is too short for a distant server. */
   readonly addressTimeoutMs: number
+  /** What to do when no address answers: `retry` until `destroy` is called, or `fail` because other hosts are waiting. */
+  readonly whenSilent: 'retry' | 'fail'
 }
 
 /** Added to the time of an address, so that the remaining addresses are tried before a new attempt begins. */
@@ -65,7 +67,7 @@ export function connect(host: Host, conninfo: CertifiedConninfo, options: Connec
         await eventOf(raw, 'connect')
         return
       } catch (error) {
-        if (error !== attemptTimedOut || destroyed) throw error
+        if (error !== attemptTimedOut || destroyed || options.whenSilent === 'fail') throw error
         raw = connectAttempt(host, options)
         socket = raw
       } finally {

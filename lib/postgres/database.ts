@@ -1,18 +1,19 @@
 // Runs a check: decides which session gets the query, when to open a new one, when to give up.
 import { codedError } from '../error.ts'
 import { withDeadline } from '../health/deadline.ts'
+import type { Question } from '../health/role.ts'
 import type { Source } from '../health/source.ts'
-import type { Verdict } from '../health/verdict.ts'
+import type { Reason, Verdict } from '../health/verdict.ts'
 import { type AttemptOptions, createAttempts } from './attempt.ts'
-import { Expired, reasonOf } from './reason.ts'
-import type { Session } from './session.ts'
+import { Expired, reasonOf, Unfit } from './reason.ts'
+import { isStatementError, retire, type Session } from './session.ts'
 
 export interface DatabaseOptions extends AttemptOptions {
   /** The next check replaces a session that is older than this, milliseconds. */
   readonly sessionMaxAgeMs: number
 }
 
-/** A source that sends SELECT 1 on the open session, or on a new one. */
+/** A source that sends SELECT 1 on the open session, or on a new one with a host that has the wanted role. */
 export interface Database extends Source {
   /** How many sessions have been opened. Failed attempts do not count. */
   connectionsOpened(): number
@@ -29,6 +30,12 @@ const minPatienceMs = 100
 /** How long `close` waits for a running query. */
 const closeMs = 500
 
+/** What a check has to find out besides SELECT 1, and who is told of SELECT 1 before that. */
+interface Task {
+  readonly question: Question
+  readonly onHealthy: (verdict: Verdict) => void
+}
+
 /** Makes the database. The first `check` opens a session. */
 export function createDatabase(options: DatabaseOptions): Database {
   const { now } = options
@@ -38,31 +45,41 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   return { check, timedOut, connectionsOpened: () => opened, reset, close }
 
-  async function check(until: number): Promise<Verdict> {
+  async function check(
+    until: number,
+    question: Question = 'health',
+    onHealthy: Task['onHealthy'] = () => {},
+  ): Promise<Verdict> {
     const startedAt = now()
+    const task = { question, onHealthy }
     if (session && now() - session.openedAt > options.sessionMaxAgeMs) {
-      await retire(session, Math.min(terminateMs, until - now()))
+      await part(session, Math.min(terminateMs, until - now()))
     }
     // An idle session that died is replaced within the same check.
     if (session && !session.isOpen()) drop(session, codedError('CONNECTION_CLOSED'))
     if (session) {
       // Half of the time: a firewall may have forgotten this connection. The other half is for a new session.
-      const patienceMs = Math.max((until - now()) / 2, minPatienceMs)
-      const verdict = await query(session, Math.min(now() + patienceMs, until))
+      const verdict = await query(session, halfOf(until), task)
       if (verdict.result === 'healthy' || verdict.result === 'bad_result') return verdict
     }
-    return checkOnNewSession(until, startedAt)
+    return checkOnNewSession(until, startedAt, task)
+  }
+
+  /** The end of the first half of the time until `until`. */
+  function halfOf(until: number): number {
+    return Math.min(now() + Math.max((until - now()) / 2, minPatienceMs), until)
   }
 
   /** `connectMs` counts from the start of the check: the time lost on a silent session is part of it. */
-  async function checkOnNewSession(until: number, startedAt: number): Promise<Verdict> {
+  async function checkOnNewSession(until: number, startedAt: number, task: Task): Promise<Verdict> {
     for (;;) {
       const isOwn = !attempts.isRunning()
       try {
         const timeout = () => new Expired('connect_timeout')
         const fresh = await withDeadline(attempts.join(keep), until, now, timeout)
         const connectMs = now() - startedAt
-        return { ...(await query(fresh, until)), connectMs }
+        const onHealthy = (verdict: Verdict) => task.onHealthy({ ...verdict, connectMs })
+        return { ...(await query(fresh, until, { ...task, onHealthy })), connectMs }
       } catch (error) {
         // An attempt that started before this check says nothing about now: if it failed, the check makes its own.
         if (isOwn || now() >= until)
@@ -71,8 +88,8 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  /** Sends one query. Drops the session unless the result is 1. */
-  async function query(asked: Session, until: number): Promise<Verdict> {
+  /** Sends SELECT 1, and then what else the check has to find out. Drops the session unless the result is 1. */
+  async function query(asked: Session, until: number, task: Task): Promise<Verdict> {
     // The driver sends a query in the next turn of the event loop. What else we do in this turn is not query time.
     let sentAt = now()
     const sending = setImmediate(() => {
@@ -81,7 +98,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     try {
       const isOne = await withDeadline(asked.select(), until, now, () => new Expired('timeout'))
       const queryMs = now() - sentAt
-      if (isOne) return { result: 'healthy', by: 'check', queryMs }
+      if (isOne) return await askRole(asked, until, task, { result: 'healthy', by: 'check', queryMs })
       drop(asked, new Error('Unexpected query result'))
       return { result: 'bad_result', by: 'check', queryMs }
     } catch (error) {
@@ -91,16 +108,55 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
+  /** Adds the role, or why it is unknown. A session with a server that has another role than `wanted` is ended. */
+  async function askRole(asked: Session, until: number, task: Task, healthy: Verdict): Promise<Verdict> {
+    if (task.question === 'health' && asked.wanted === undefined) return healthy
+    if (asked.wanted === undefined) task.onHealthy(healthy)
+    // Half of the time: requests for /health that arrive now wait for the end of this check.
+    const limit = asked.wanted === undefined ? halfOf(until) : until
+    try {
+      const role = await withDeadline(asked.readRole(), limit, now, () => new Expired('timeout'))
+      if (role === undefined) throw new Error('Unexpected query result')
+      if (asked.wanted?.includes(role) === false) {
+        await part(asked, Math.min(terminateMs, until - now()))
+        return { ...healthy, result: role, error: new Unfit(role) }
+      }
+      const lagBytes = task.question === 'lag' && role === 'standby' ? await askLag(asked, limit) : undefined
+      return { ...healthy, role, ...(lagBytes !== undefined && { lagBytes }) }
+    } catch (error) {
+      const roleReason = failureOf(asked, error)
+      return asked.wanted
+        ? { ...healthy, result: roleReason, error }
+        : { ...healthy, roleReason, roleError: error }
+    }
+  }
+
+  /** Undefined if the server can't say: then nothing but the lag is unknown. */
+  async function askLag(asked: Session, until: number): Promise<number | undefined> {
+    try {
+      return await withDeadline(asked.readLag(), until, now, () => new Expired('timeout'))
+    } catch (error) {
+      failureOf(asked, error)
+      return undefined
+    }
+  }
+
+  /** Why a query after SELECT 1 failed. A session that only refused the query, for lack of a privilege, stays. */
+  function failureOf(asked: Session, error: unknown): Reason {
+    const reason = reasonOf(error)
+    if (isStatementError(error)) return reason === 'timeout' ? reason : 'unknown'
+    drop(asked, error as Error)
+    return reason
+  }
+
   function keep(fresh: Session) {
     session = fresh
     opened += 1
   }
 
-  /** Ends a session and waits until the server has closed it: there is never a second one at the same time. */
-  async function retire(old: Session, patienceMs: number) {
+  async function part(old: Session, patienceMs: number) {
     if (session === old) session = undefined
-    const timeout = () => new Expired('timeout')
-    await withDeadline(old.end(), now() + patienceMs, now, timeout).catch(error => old.destroy(error))
+    await retire(old, patienceMs, now)
   }
 
   function drop(old: Session, error: Error) {
@@ -119,6 +175,6 @@ export function createDatabase(options: DatabaseOptions): Database {
 
   async function close() {
     attempts.abort(codedError('CONNECTION_DESTROYED'))
-    if (session) await retire(session, closeMs)
+    if (session) await part(session, closeMs)
   }
 }

@@ -21,9 +21,12 @@ export function openWithFallback(
   let session = plain
   return {
     openedAt,
+    wanted: plain.wanted,
     ready: plain.ready.catch(openWithTls),
     isOpen: () => session.isOpen(),
     select: () => session.select(),
+    readRole: () => session.readRole(),
+    readLag: () => session.readLag(),
     destroy: error => session.destroy(error),
     end: () => session.end(),
   }

@@ -1,6 +1,6 @@
 // Gives each raw failure of PostgreSQL, a pooler, the driver, the network or TLS its reason.
 import { codeOf } from '../error.ts'
-import type { Reason } from '../health/verdict.ts'
+import type { Reason, Role } from '../health/verdict.ts'
 import { poolerReasonOf } from './pooler.ts'
 
 /** A wait that took too long; `reason` says what was waited for: a connection, or the answer to a query. */
@@ -9,6 +9,15 @@ export class Expired extends Error {
   constructor(reason: 'connect_timeout' | 'timeout') {
     super(reason)
     this.reason = reason
+  }
+}
+
+/** A server that answers, but has another role than `target_session_attrs` asks for. */
+export class Unfit extends Error {
+  readonly role: Role
+  constructor(role: Role) {
+    super('The server has another role')
+    this.role = role
   }
 }
 
@@ -59,6 +68,7 @@ const vagueCodes = /^$|^08|^XX000$|^57000$|^58000$|^28000$/
 export function reasonOf(error: unknown): Reason {
   if (error instanceof Expired) return error.reason
   if (error instanceof TlsFailure) return 'tls'
+  if (error instanceof Unfit) return error.role
   const code = codeOf(error) ?? ''
   const message = error instanceof Error ? error.message : ''
   const poolerReason = vagueCodes.test(code) ? poolerReasonOf(message) : undefined

@@ -9,20 +9,30 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import type { CertifiedConninfo, Conninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
+import { type Now, withDeadline } from '../health/deadline.ts'
+import type { Role } from '../health/verdict.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
 import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
+import { Expired } from './reason.ts'
+import { lagQuestion, readLag, readRole, roleQuestion, textOf, wantedRoles } from './role.ts'
 import { saslprep } from './saslprep.ts'
 
 export interface Session {
   /** When the attempt to connect started, on the monotonic clock (milliseconds). */
   readonly openedAt: number
+  /** The roles that `target_session_attrs` allows. Undefined if any will do. */
+  readonly wanted: readonly Role[] | undefined
   /** Resolves when the session has answered a first query; rejects with the raw error of what failed. */
   readonly ready: Promise<void>
   /** False as soon as either side has closed the connection. */
   isOpen(): boolean
   /** Sends SELECT 1. Resolves with whether the result is one row with the integer 1; rejects with the raw error. */
   select(): Promise<boolean>
-  /** Ends the session immediately, in any state. A waiting `ready` or `select` rejects with `error`. */
+  /** Asks the server for its role. Undefined if its answer is none. Rejects with the raw error: see `isStatementError`. */
+  readRole(): Promise<Role | undefined>
+  /** Asks a standby how many bytes of WAL it has not replayed. Undefined if it receives none, or may not tell. */
+  readLag(): Promise<number | undefined>
+  /** Ends the session immediately, in any state. A waiting `ready` or query rejects with `error`. */
   destroy(error: Error): void
   /**
    * Waits for a running query, sends Terminate, so that the server does not log "unexpected EOF", and resolves when the
@@ -31,6 +41,9 @@ export interface Session {
   end(): Promise<void>
 }
 
+/** pgpool-II answers other queries from its cache (memory_cache_enabled), even while PostgreSQL is frozen (4.3). */
+const selectOne = textOf`/*NO QUERY CACHE*/ SELECT 1`
+
 /** Starts to open a session. Nothing is thrown: failures come through `ready`. */
 export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions, openedAt: number): Session {
   const connecting = connect(conninfo.hosts[0], conninfo, options)
@@ -38,7 +51,17 @@ export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions
   const sql = driverOf(conninfo, connecting, guard.usesScram)
   let socket: Socket | undefined
   let onClose: (error: unknown) => void = () => {}
-  return { openedAt, ready: open(), isOpen, select, destroy: connecting.destroy, end: () => sql.end() }
+  return {
+    openedAt,
+    wanted: wantedRoles(conninfo.targetSessionAttrs),
+    ready: open(),
+    isOpen,
+    select,
+    readRole: () => query(roleQuestion, rows => readRole(onlyValueOf(rows))),
+    readLag: () => query(lagQuestion, rows => readLag(onlyValueOf(rows))),
+    destroy: connecting.destroy,
+    end: () => sql.end(),
+  }
 
   async function open() {
     socket = await connecting.connected
@@ -55,28 +78,58 @@ export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions
   }
 
   function select(): Promise<boolean> {
+    return query(selectOne, isOne)
+  }
+
+  function query<T>(text: TemplateStringsArray, read: (rows: Rows) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       onClose = reject
       guard.expectResult()
       // One message without a named statement: safe behind transaction poolers. `sql.unsafe` leaks 100 bytes per failure.
-      // pgpool-II answers other queries from its cache (memory_cache_enabled), even while PostgreSQL is frozen (4.3).
-      sql`/*NO QUERY CACHE*/ SELECT 1`
+      sql(text)
         .simple()
         // The bytes of the values. Rows as objects cost 15 % more processor time per query.
         .raw()
         .then(
-          rows => resolve(isOne(rows)),
+          rows => resolve(read(rows)),
           error => reject(guard.fatal() ?? error),
         )
     })
   }
 }
 
+/**
+ * Whether the server refused one query, and the session goes on. After all other errors the session is of no use: the
+ * driver fails the next query with the old error.
+ */
+export function isStatementError(error: unknown): boolean {
+  return error instanceof postgres.PostgresError && error.severity === 'ERROR'
+}
+
+/**
+ * Ends a session and waits until the server has closed it, so that there is never a second one at the same time. After
+ * `patienceMs` milliseconds we close it.
+ */
+export async function retire(session: Session, patienceMs: number, now: Now) {
+  const timeout = () => new Expired('timeout')
+  await withDeadline(session.end(), now() + patienceMs, now, timeout).catch(error => session.destroy(error))
+}
+
+/** The result of a query: the bytes of the values, row by row. */
+type Rows = postgres.RawRowList<postgres.Row[]>
+
+/** The only value of a result. Undefined if it is NULL, or there is none or more than one. */
+function onlyValueOf(rows: Rows): string | undefined {
+  const [row, ...more] = rows
+  const value = row?.[0]
+  return more.length > 0 || !value ? undefined : String(value)
+}
+
 /** The OIDs of int8, int2 and int4. PostgreSQL answers int4; CockroachDB and Spanner's PostgreSQL interface int8. */
 const integerTypes = [20, 21, 23]
 
 /** Whether a result is one row with the integer 1. Two results are an array without columns. */
-function isOne(rows: postgres.RawRowList<postgres.Row[]>): boolean {
+function isOne(rows: Rows): boolean {
   const [column] = rows.columns ?? []
   const [row, ...more] = rows
   if (column === undefined || row === undefined || more.length > 0) return false

@@ -34,9 +34,9 @@ export interface Campaign {
   readonly objections: readonly Objection[]
 }
 
-const timeoutMs = 1_000
-const connectTimeoutMs = 2_000
-const settings = {
+export const timeoutMs = 1_000
+export const connectTimeoutMs = 2_000
+export const settings = {
   HEALTH_TIMEOUT_MS: `${timeoutMs}`,
   HEALTH_CONNECT_TIMEOUT_MS: `${connectTimeoutMs}`,
   // The least that is allowed, so that a session is replaced during every fault.
@@ -141,7 +141,7 @@ async function record(
 }
 
 /** Records when this process did not run: what it saw then, it saw late. */
-function watchOurselves(pauses: Interval[]): () => void {
+export function watchOurselves(pauses: Interval[]): () => void {
   const tickMs = 10
   let tickedAt = performance.now()
   const timer = setInterval(() => {
@@ -153,7 +153,7 @@ function watchOurselves(pauses: Interval[]): () => void {
 }
 
 /** The state of the process when all is over. */
-async function inspect(program: Running, before: Usage | undefined): Promise<Objection[]> {
+export async function inspect(program: Running, before: Usage | undefined): Promise<Objection[]> {
   const found: Objection[] = []
   const object = (because: string, seen: object) => found.push({ promise: 'no leak', because, seen })
   const { body } = await ask(`${program.origin}/health`)
@@ -170,7 +170,7 @@ async function inspect(program: Running, before: Usage | undefined): Promise<Obj
   return found
 }
 
-function usageOf(pid: number): Usage | undefined {
+export function usageOf(pid: number): Usage | undefined {
   try {
     const kb = /^VmRSS:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
     return {

@@ -10,7 +10,7 @@ import type { Exchange } from './judge.ts'
 interface Client {
   readonly name: string
   readonly count: number
-  readonly path: '/health' | '/readyz' | '/livez'
+  readonly path: '/health' | '/readyz' | '/livez' | '/primary'
   readonly pauseMs: number
   readonly keepsConnection: boolean
   /** Sends its next request before it has an answer, so that requests arrive at any moment. */
@@ -39,13 +39,24 @@ export interface Crowd {
 /** Longer than any answer may take, pauses included (milliseconds). A client without an answer by then reports that. */
 const noAnswerMs = 10_000
 
-/** Starts all clients against `origin`. */
-export function startCrowd(origin: string): Crowd {
+/** Who asks whether the server takes writes, where there is a pair. */
+export const router: Client = {
+  name: 'router',
+  count: 2,
+  path: '/primary',
+  pauseMs: 60,
+  keepsConnection: true,
+}
+
+/** Starts all clients, and `more`, against `origin`. */
+export function startCrowd(origin: string, more: readonly Client[] = []): Crowd {
   const exchanges: Exchange[] = []
   const agent = new http.Agent({ keepAlive: true })
   let abandoned = 0
   let stopping = false
-  const running = clients.flatMap(client => Array.from({ length: client.count }, () => run(client)))
+  const running = [...clients, ...more].flatMap(client =>
+    Array.from({ length: client.count }, () => run(client)),
+  )
   return {
     exchanges,
     get abandoned() {

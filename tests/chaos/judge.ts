@@ -51,6 +51,12 @@ export interface Recording {
   readonly pauses: readonly Interval[]
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
+  /** Times in which a healthy answer is wrong; they have no overlap with a query of a session that fits. */
+  readonly unfit?: readonly Interval[]
+  /** How many hosts one attempt may connect to: 1 unless given. */
+  readonly hosts?: number
+  /** What a check may ask: SELECT 1 alone unless given. */
+  readonly queries?: readonly string[]
 }
 
 export interface Objection {
@@ -100,6 +106,9 @@ function judgeExchange(
   if (pathsWithoutDatabase.includes(path)) {
     if (answer !== 'alive') object('alive', 'the process can answer, whatever the database does')
   } else if (answer === 'healthy') {
+    if (recording.unfit?.some(({ from, until }) => from <= exchange.sentAt && exchange.answeredAt <= until)) {
+      object('fit', 'no server took writes at any moment of the exchange')
+    }
     if (!isFresh(exchange)) object('fresh', 'no statement began and was answered within the exchange')
   } else if (!isReason(answer)) {
     object('said', 'no answer that this program gives')
@@ -157,10 +166,10 @@ function waitsOnLogin({ sentAt, answeredAt }: Exchange, recording: Recording): b
   })
 }
 
-function judgeStatements({ statements, connections }: Recording): Objection[] {
+function judgeStatements({ statements, connections, queries = [checkQuery] }: Recording): Objection[] {
   const found: Objection[] = []
   for (const seen of statements) {
-    if (seen.text !== checkQuery) found.push({ promise: 'said', because: 'not what a check asks', seen })
+    if (!queries.includes(seen.text)) found.push({ promise: 'said', because: 'not what a check asks', seen })
   }
   const intervals = statements.map(seen => ({
     from: seen.beganAt,
@@ -170,7 +179,8 @@ function judgeStatements({ statements, connections }: Recording): Objection[] {
   return [...found, ...judgeOverlaps(intervals, 'two statements were open at once')]
 }
 
-function judgeConnections({ connections, statements, pauses, connectTimeoutMs }: Recording): Objection[] {
+function judgeConnections(recording: Recording): Objection[] {
+  const { connections, statements, pauses, connectTimeoutMs, hosts = 1 } = recording
   const intervals = connections.map(seen => ({
     from: seen.openedAt,
     until: seen.closedAt ?? Number.POSITIVE_INFINITY,
@@ -183,7 +193,7 @@ function judgeConnections({ connections, statements, pauses, connectTimeoutMs }:
     if (!warmed.has(index) && until < Number.POSITIVE_INFINITY && openMs > connectTimeoutMs + lagMs) {
       found.push({ promise: 'in time', because: `an attempt to connect took ${Math.round(openMs)} ms`, seen })
     }
-    const previous = intervals[index - 1]
+    const previous = intervals[index - hosts]
     if (!previous) continue
     const apartMs = from - previous.from
     // A recorder that did not run in between saw the first one late.

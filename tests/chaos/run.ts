@@ -2,15 +2,17 @@
 import { parseArgs } from 'node:util'
 import { type Progress, runCampaign } from './campaign.ts'
 import { judge } from './judge.ts'
+import { runPairCampaign } from './pair.ts'
 import { tablesOf } from './tables.ts'
 
 const mostMinutes = 600
 const mostSeed = 2 ** 32 - 1
 
-const usage = `Usage: npm run chaos -- [--minutes N] [--seed S]
+const usage = `Usage: npm run chaos -- [--minutes N] [--seed S] [--pair]
 
   --minutes N  how long, more than 0 and at most ${mostMinutes} (default 1)
   --seed S     a whole number from 0 to ${mostSeed}: the same seed, the same faults (default: another each time)
+  --pair       a primary and a standby, with promotions among the faults
   --help
 
 Starts the program between a crowd of clients and a throwaway PostgreSQL, brings about one fault after the other,
@@ -39,7 +41,7 @@ for (const [signal, number] of Object.entries({ SIGHUP: 1, SIGINT: 2, SIGTERM: 1
 try {
   const options = readArguments(process.argv.slice(2))
   if (options === 'help') process.stdout.write(usage)
-  else process.exitCode = await run(options.minutes, options.seed)
+  else process.exitCode = await run(options)
 } catch (error) {
   if (error instanceof ArgumentError) {
     process.stderr.write(`chaos: ${error.message}\nTry --help.\n`)
@@ -47,13 +49,13 @@ try {
   } else if (!abort.signal.aborted) throw error
 }
 
-async function run(minutes: number, seed: number): Promise<number> {
-  const again = `npm run chaos -- --minutes ${minutes} --seed ${seed}`
+async function run({ minutes, seed, pair }: Options): Promise<number> {
+  const again = `npm run chaos -- --minutes ${minutes} --seed ${seed}${pair ? ' --pair' : ''}`
   process.stderr.write(`${again} on Node.js ${process.version}\n`)
   const progress = createProgress(minutes)
-  const campaign = await runCampaign({ minutes, seed, tell: progress.tell, signal: abort.signal }).finally(
-    progress.end,
-  )
+  const start = pair ? runPairCampaign : runCampaign
+  const options = { minutes, seed, tell: progress.tell, signal: abort.signal }
+  const campaign = await start(options).finally(progress.end)
   const objections = [...judge(campaign.recording), ...campaign.objections]
   process.stdout.write(tablesOf(campaign, objections))
   for (const { promise, because, seen } of objections.slice(0, mostObjections)) {
@@ -88,8 +90,14 @@ function clock(ms: number): string {
   return `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, '0')}`
 }
 
-function readArguments(args: string[]): 'help' | { readonly minutes: number; readonly seed: number } {
-  const { minutes = '1', seed = `${Math.floor(Math.random() * mostSeed)}`, help } = parse(args)
+interface Options {
+  readonly minutes: number
+  readonly seed: number
+  readonly pair: boolean
+}
+
+function readArguments(args: string[]): 'help' | Options {
+  const { minutes = '1', seed = `${Math.floor(Math.random() * mostSeed)}`, pair = false, help } = parse(args)
   if (help) return 'help'
   if (!/^\d+(\.\d+)?$/.test(minutes) || Number(minutes) <= 0 || Number(minutes) > mostMinutes) {
     throw new ArgumentError(`--minutes must be more than 0 and at most ${mostMinutes}`)
@@ -97,13 +105,14 @@ function readArguments(args: string[]): 'help' | { readonly minutes: number; rea
   if (!/^\d+$/.test(seed) || Number(seed) > mostSeed) {
     throw new ArgumentError(`--seed must be a whole number from 0 to ${mostSeed}`)
   }
-  return { minutes: Number(minutes), seed: Number(seed) }
+  return { minutes: Number(minutes), seed: Number(seed), pair }
 }
 
 function parse(args: string[]) {
   try {
     const text = { type: 'string' } as const
-    return parseArgs({ args, options: { minutes: text, seed: text, help: { type: 'boolean' } } }).values
+    const flag = { type: 'boolean' } as const
+    return parseArgs({ args, options: { minutes: text, seed: text, pair: flag, help: flag } }).values
   } catch (error) {
     // Node's own words name the argument.
     throw new ArgumentError(error instanceof Error ? error.message : String(error))

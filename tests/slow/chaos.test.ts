@@ -23,6 +23,14 @@ test('half a minute of faults: every answer was allowed, and the tables count th
   assert.ok(suffered.length >= faults.length / 3, `only ${suffered.length} of ${faults.length} faults`)
 })
 
+test('half a minute of promotions: every answer was allowed', async () => {
+  const run = start('--pair', '--minutes', '0.5', '--seed', '3')
+  assert.equal(await run.ended, 0, run.stderr())
+  assert.match(run.stdout(), /^\| wrong answers, broken promises \| 0 \|$/m)
+  assert.match(run.stdout(), /^\| the primary .*, the standby promoted \| \d+ \|/m)
+  assert.match(run.stdout(), /^\| … standby \| [\d,]+ \|$/m)
+})
+
 test('Ctrl-C: exit 130, and everything that it started is gone', async () => {
   const run = start('--minutes', '5')
   await run.said(/\n/)

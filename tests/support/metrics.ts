@@ -1,5 +1,6 @@
 // Parses /metrics, and makes the metrics without a server.
 import assert from 'node:assert/strict'
+import { pathsOf } from '../../lib/http/route.ts'
 import { createMetrics, type MetricsOptions } from '../../lib/monitor/metrics.ts'
 import { createProcessSeries } from '../../lib/monitor/process.ts'
 
@@ -8,7 +9,7 @@ export function createTable(options: Partial<MetricsOptions> = {}) {
   const date = () => new Date(1_700_000_000_000)
   return createMetrics({
     version: '1.2.3',
-    paths: ['/health', '/readyz', '/livez', '/metrics', 'other'],
+    paths: pathsOf(['/metrics']),
     unhealthyStatus: 503,
     date,
     inFlight: () => 0,

@@ -163,7 +163,8 @@ function createPostgres({ folder, port, account, guard }: Parts): Postgres {
       server = undefined
       frozen = []
     })
-    await logged('database system is ready to accept connections', child)
+    // A standby says "read-only connections".
+    await logged('database system is ready to accept', child)
   }
 
   /** Resolves when the server logs `phrase`, from now on; rejects when it ends before that. */

@@ -52,6 +52,27 @@ test('an honest recording passes', () => {
   assert.deepEqual(broken({}), [])
 })
 
+test('fit: healthy is wrong if no server took writes at any moment of the exchange', () => {
+  assert.deepEqual(broken({ unfit: [{ from: 1_000, until: 1_010 }] }), ['fit'])
+  assert.deepEqual(broken({ unfit: [{ from: 1_000, until: 1_009 }] }), [])
+  assert.deepEqual(broken({ unfit: [{ from: 1_001, until: 1_010 }] }), [])
+})
+
+test('several hosts: an attempt may connect to each of them, and the next one keeps its distance', () => {
+  const openedAt = (times: readonly number[]) => times.map(time => connection(time, time + 1))
+  const first = openedAt([890, 895, 990, 995])
+  assert.deepEqual(broken({ connections: first, hosts: 2 }), [])
+  assert.ok(broken({ connections: first }).includes('at a measured pace'))
+  const second = openedAt([890, 895, 900])
+  assert.ok(broken({ connections: second, hosts: 2 }).includes('at a measured pace'))
+})
+
+test('said: a query that no check sends is wrong, and each campaign says what may be sent', () => {
+  const asked = { ...statement(1_003, 1_005), text: 'SELECT 2' }
+  assert.deepEqual(broken({ statements: [asked] }), ['said'])
+  assert.deepEqual(broken({ statements: [asked], queries: ['SELECT 2'] }), [])
+})
+
 test('fresh: healthy needs a statement that began and was answered within the exchange', () => {
   assert.deepEqual(broken({ statements: [] }), ['fresh'])
   assert.deepEqual(broken({ statements: [statement(999, 1_005)] }), ['fresh'], 'began before it')
@@ -206,7 +227,8 @@ test('createSchedule(): every round has all faults, and two at once are one of t
 
 test('every reason that can come of PostgreSQL itself, a pooler and a lie left out, is one that some fault brings about', () => {
   const explained = new Set(faults.flatMap(({ explains }) => explains))
-  const elsewhere = ['tls', 'bad_result', 'stopping', 'unknown']
+  const roles = ['primary', 'read_only', 'standby']
+  const elsewhere = ['tls', 'bad_result', 'stopping', 'unknown', ...roles]
   const missing = Object.keys(sentences).filter(reason => !(explained as Set<string>).has(reason))
   assert.deepEqual(missing.toSorted(), elsewhere.toSorted())
 })

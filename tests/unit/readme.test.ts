@@ -4,9 +4,11 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { usage } from '../../lib/config/command.ts'
 import { settings } from '../../lib/config/settings.ts'
-import { meanings, type Reason, sentences } from '../../lib/health/verdict.ts'
+import { lagMeanings, lagSentences } from '../../lib/health/role.ts'
+import { meanings, sentences } from '../../lib/health/verdict.ts'
 
 const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8')
+const availability = readFileSync(new URL('../../docs/high-availability.md', import.meta.url), 'utf8')
 const configuration = readFileSync(new URL('../../docs/configuration.md', import.meta.url), 'utf8')
 const scripts = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).scripts
 
@@ -30,15 +32,30 @@ test("README's shorter table of settings has rows of the program's", () => {
   assert.ok(shown.length >= 5)
 })
 
-test('README explains every sentence that a client can read as the page does, and links its paragraph', () => {
-  const table = Object.entries(sentences).map(([reason, text]) => {
-    const meaning = meanings[reason as Reason].replace(/pg_hba\.conf|SELECT 1/g, '`$&`')
-    const anchor = text.toLowerCase().replaceAll(' ', '-')
-    return `| [\`${text}\`](docs/runbook.md#${anchor}) | ${meaning} |`
-  })
-  const shown = readme.split('\n').filter(line => line.startsWith('| [`'))
-  assert.deepEqual(shown.toSorted(), table.toSorted(), `the table should be:\n${table.join('\n')}`)
+const about = { ...sentences, ...lagSentences }
+/** What only a client can read that wants a role, by its path or by the settings. */
+const roleReasons = ['standby', 'read_only', 'primary', 'lagging', 'lag_unknown']
+
+test('README explains every sentence of /health as the page does, and links its paragraph', () => {
+  const reasons = Object.keys(sentences).filter(reason => !roleReasons.includes(reason))
+  compareTable(readme, 'docs/', reasons)
 })
+
+test('docs/high-availability.md explains the sentences about roles in the same way', () => {
+  compareTable(availability, '', roleReasons)
+})
+
+function compareTable(document: string, folder: string, reasons: readonly string[]) {
+  const table = reasons.map(reason => {
+    const text = about[reason as keyof typeof about]
+    const code = /pg_hba\.conf|SELECT 1|default_transaction_read_only|pg_read_all_stats/g
+    const meaning = { ...meanings, ...lagMeanings }[reason as keyof typeof about].replace(code, '`$&`')
+    const anchor = text.toLowerCase().replaceAll(' ', '-')
+    return `| [\`${text}\`](${folder}runbook.md#${anchor}) | ${meaning} |`
+  })
+  const shown = document.split('\n').filter(line => line.startsWith('| [`'))
+  assert.deepEqual(shown.toSorted(), table.toSorted(), `the table should be:\n${table.join('\n')}`)
+}
 
 test('README shows the two commands, each on one line, and their scripts exist', () => {
   for (const script of ['dev', 'test']) {

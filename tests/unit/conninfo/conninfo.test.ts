@@ -189,6 +189,35 @@ test('readUrl() decodes a percent sign with two hex digits, as every reader of U
   assert.equal(given(read('postgres://app:a%41b@db.example/shop')).password, 'aAb')
 })
 
+const lists: [title: string, url: string, hosts: readonly string[]][] = [
+  ['each with its port', 'postgres://app@one:1,two:2/shop', ['one 1', 'two 2']],
+  ['the second without a port, which is 5432', 'postgres://app@one:1,two/shop', ['one 1', 'two 5432']],
+  ['IPv6 in brackets', 'postgres://app@[::1]:1,two:2,[fe80::2]/shop', ['::1 1', 'two 2', 'fe80::2 5432']],
+  ['a socket among them', 'postgres://app@%2Frun%2Fpg:1,two:2/shop', ['/run/pg 1', 'two 2']],
+  ['as a parameter, one port for all', 'postgres://app@/shop?host=one,two&port=7', ['one 7', 'two 7']],
+  ['as a parameter, a port each', 'postgres://app@/shop?host=one,two&port=7,8', ['one 7', 'two 8']],
+  ['as a parameter, an empty port', 'postgres://app@/shop?host=one,two&port=7,', ['one 7', 'two 5432']],
+  ['with addresses', 'postgres://app@/shop?host=a,b&hostaddr=::1,', ['a ::1 5432', 'b 5432']],
+]
+
+for (const [title, url, expected] of lists) {
+  test(`readUrl() reads several hosts: ${title}`, () => {
+    const { hosts } = given(read(url))
+    const shown = hosts.map(({ host, address, port }) => [host, address, port].filter(Boolean).join(' '))
+    assert.deepEqual(shown, expected)
+  })
+}
+
+test('the variables of libpq name several hosts, and the attributes of the session', () => {
+  const env = { PGHOST: 'one,two', PGPORT: '7', PGTARGETSESSIONATTRS: 'read-write', PGUSER: 'app' }
+  const { hosts, targetSessionAttrs } = given(conninfoOf(partsOfVariables(env), 'me'))
+  assert.deepEqual(
+    hosts.map(({ host, port }) => `${host} ${port}`),
+    ['one 7', 'two 7'],
+  )
+  assert.equal(targetSessionAttrs, 'read-write')
+})
+
 const refused: [title: string, url: string, expected: RegExp][] = [
   ['another scheme', 'mysql://app:secret@db.example/shop', /for mysql, not for PostgreSQL/],
   ['a quote at one end alone', '"postgres://app:secret@db.example/shop', /must begin with postgres:\/\//],
@@ -197,9 +226,20 @@ const refused: [title: string, url: string, expected: RegExp][] = [
   ['port 0', 'postgres://app:secret@db.example:0/shop', /port must be a whole number from 1 to 65535/],
   ['port 65536', 'postgres://app:secret@db.example:65536/shop', /port must be/],
   ['a port in words', 'postgres://app:secret@db.example:5432x/shop', /port must be/],
-  ['several hosts', 'postgres://app:secret@one,two/shop', /several hosts/],
-  ['several hosts with ports', 'postgres://app:secret@one:1,two:2/shop', /several hosts/],
-  ['several hosts as a parameter', 'postgres://app:secret@/shop?host=one,two', /several hosts/],
+  ['an empty host in a list', 'postgres://app:secret@one,,two/shop', /host has an empty host in its list/],
+  ['an empty host at the end', 'postgres://app:secret@one:1,:2/shop', /host has an empty host in its list/],
+  [
+    'two ports for three hosts',
+    'postgres://app@/shop?host=a,b,c&port=1,2',
+    /port must be one number, or as many/,
+  ],
+  ['one wrong port of two', 'postgres://app:secret@one:1,two:70000/shop', /port must be a whole number/],
+  ['one wrong host of two', 'postgres://app:secret@one,t!wo/shop', /host must be a name/],
+  [
+    'other session attributes',
+    'postgres://db.example/?target_session_attrs=writable',
+    /target_session_attrs must/,
+  ],
   ['two hosts', 'postgres://app:secret@one/shop?host=two', /sets host twice/],
   ['an IPv6 address without brackets', 'postgres://app:secret@::1/shop', /brackets/],
   ['a name in brackets', 'postgres://app:secret@[localhost]/shop', /brackets/],

@@ -4,7 +4,8 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { type TestContext, test } from 'node:test'
 import type { Phase } from '../../../lib/health/phase.ts'
-import { createProbe, type Probe } from '../../../lib/health/probe.ts'
+import { type Answer, createProbe, type Probe } from '../../../lib/health/probe.ts'
+import type { Question } from '../../../lib/health/role.ts'
 import type { Verdict } from '../../../lib/health/verdict.ts'
 
 const timeoutMs = 1_000
@@ -15,6 +16,9 @@ const checkMs = 993
 
 interface RunningCheck {
   readonly until: number
+  readonly question: Question
+  /** Says what SELECT 1 found, while the check goes on. */
+  tell(name: string): void
   end(name: string): void
 }
 
@@ -35,9 +39,14 @@ function stage(t: TestContext) {
   let timeouts = 0
   let phase: Phase = 'serving'
   const probe = createProbe({
-    runCheck: until =>
+    runCheck: (until, question, onHealthy) =>
       new Promise(resolve =>
-        checks.push({ until: until - startedAt, end: name => resolve(verdictOf(name)) }),
+        checks.push({
+          until: until - startedAt,
+          question,
+          tell: name => onHealthy(verdictOf(name)),
+          end: name => resolve(verdictOf(name)),
+        }),
       ),
     timedOut() {
       timeouts += 1
@@ -49,10 +58,12 @@ function stage(t: TestContext) {
   })
   return { checks, answers, timeouts: () => timeouts, request, advance, end, shutDown }
 
-  function request(name: string) {
-    probe.check((verdict, waitMs) => {
+  function request(name: string, question?: Question) {
+    const answer: Answer = (verdict, waitMs) => {
+      assert.equal(answers[name], undefined, 'answered twice')
       answers[name] = { verdict: nameOf(verdict), waitMs, atMs: time - startedAt }
-    }, neverFails)
+    }
+    probe.check(answer, neverFails, question)
   }
 
   /** Advances the clock, one millisecond at a time. */
@@ -106,6 +117,54 @@ test('check() joins the next check and never the running one, so a verdict is fr
   await advance(2)
   await end(1, 'fresh')
   assert.deepEqual(answers['b'], { verdict: 'fresh', waitMs: 4, atMs: 9 })
+})
+
+test('check() asks what the deepest question of its requests needs, and no more', async t => {
+  const { checks, request, end } = stage(t)
+  request('a')
+  for (const question of ['health', 'lag', 'role'] as const) request(`for ${question}`, question)
+  await end(0, 'first')
+  request('c', 'role')
+  await end(1, 'second')
+  request('d')
+  await end(2, 'third')
+  assert.deepEqual(
+    checks.map(({ question }) => question),
+    ['health', 'lag', 'role', 'health'],
+  )
+})
+
+test('check() answers who asks for the health alone as soon as that is known, each once', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
+  request('running')
+  for (const question of ['health', 'role', 'lag'] as const) request(question, question)
+  await end(0, 'first')
+  await advance(3)
+  request('later')
+  checks[1]?.tell('connected')
+  assert.deepEqual(Object.keys(answers), ['running', 'health'])
+  assert.deepEqual(answers['health'], { verdict: 'connected', waitMs: 0, atMs: 3 })
+  await advance(4)
+  await end(1, 'with the role')
+  assert.deepEqual(answers['role'], { verdict: 'with the role', waitMs: 0, atMs: 7 })
+  assert.deepEqual(answers['lag'], answers['role'])
+  assert.equal('later' in answers, false)
+  await end(2, 'fresh')
+  assert.equal(answers['later']?.verdict, 'fresh')
+})
+
+test('check() gives who waits for the role the time of its own request, not that of others', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
+  request('running')
+  await advance(100)
+  request('role', 'role')
+  await advance(100)
+  request('health')
+  await end(0, 'first')
+  checks[1]?.tell('connected')
+  await advance(900)
+  assert.deepEqual(answers['role'], { verdict: 'timed out', waitMs: 100, atMs: 100 + decidedMs })
+  await end(1, 'too late')
 })
 
 test('check() answers the requests of a check before it starts the next one', async () => {

@@ -20,6 +20,10 @@ const promised = {
   bad_result: 'unexpected query result',
   stopping: 'server is shutting down',
   unknown: 'database error',
+  // These three only where the settings ask for a role.
+  standby: 'database is a standby',
+  read_only: 'database is read-only',
+  primary: 'database is a primary',
 }
 
 test('sentences is a closed list: every reason has the promised sentence, and there is no other', () => {

@@ -22,6 +22,47 @@ const targets: Record<Exclude<Route['kind'], 'method_not_allowed'>, readonly str
     'HTTP://user:password@[::1]:80/readyz',
     'http:///health',
   ],
+  role: [
+    '/primary',
+    '/primary/',
+    '/primary?',
+    '/read-write',
+    '/read-write/',
+    '/replica',
+    '/replica/',
+    '/replica?',
+    '/replica?lag=0',
+    '/replica/?lag=1048576',
+    '/replica?lag=5B',
+    '/replica?lag=16MB',
+    'http://any.host/replica?lag=999999999999999TB',
+  ],
+  bad_query: [
+    '/primary?lag=1',
+    '/primary?x',
+    '/read-write?lag=16MB',
+    '/replica?x',
+    '/replica?lag',
+    '/replica?lag=',
+    '/replica?lag=-1',
+    '/replica?lag=+1',
+    '/replica?lag=1.5MB',
+    '/replica?lag=1e6',
+    '/replica?lag=16mb',
+    '/replica?lag=16KB',
+    '/replica?lag=16M',
+    '/replica?lag=16%20MB',
+    '/replica?lag=16%4DB',
+    '/replica?lag=1000000000000000',
+    '/replica?lag=1&lag=2',
+    '/replica?lag=1&',
+    '/replica?&lag=1',
+    '/replica?LAG=1',
+    '/replica?lag=1#x',
+    '/replica?lag=1?',
+    '/replica??lag=1',
+    '/replica?lag=1&replication_state=streaming',
+  ],
   page: ['/metrics', '/metrics?x', 'http://h/metrics'],
   alive: ['/livez', '/livez/', '/livez?x=/health', 'http://h/livez'],
   not_found: [
@@ -81,7 +122,17 @@ test('routeOf() takes the target up to the first ?', () => {
 })
 
 test('routeOf() gives GET, HEAD and OPTIONS the same route, and allows no other method', () => {
-  for (const target of ['/health', '/health/', '/readyz', '/livez']) {
+  const paths = [
+    '/health',
+    '/health/',
+    '/readyz',
+    '/livez',
+    '/primary',
+    '/read-write',
+    '/replica',
+    '/replica?x',
+  ]
+  for (const target of paths) {
     const kind = kindOf('GET', target)
     for (const method of ['HEAD', 'OPTIONS']) assert.equal(kindOf(method, target), kind)
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE', 'TRACE', 'QUERY', 'get', '']) {
@@ -100,7 +151,36 @@ test('routeOf() counts every request under a path of pathsOf(), whatever the cli
   assert.equal(pathOf('PUT', 'http://h/readyz'), '/readyz')
   assert.equal(pathOf('GET', '/metrics'), '/metrics')
   assert.equal(pathOf('GET', '/constructor'), 'other')
-  assert.deepEqual(pathsOf(pages.keys()), ['/health', '/readyz', '/livez', '/metrics', 'other'])
+  assert.equal(pathOf('GET', '/replica/?lag=1'), '/replica')
+  assert.equal(pathOf('GET', '/replica?nonsense'), '/replica')
+  assert.deepEqual(pathsOf(pages.keys()), [
+    { path: '/health' },
+    { path: '/readyz' },
+    { path: '/livez' },
+    { path: '/primary', statuses: [400, 503] },
+    { path: '/read-write', statuses: [400, 503] },
+    { path: '/replica', statuses: [400, 503] },
+    { path: '/metrics' },
+    { path: 'other' },
+  ])
+})
+
+test('routeOf() reads the limit of the lag in bytes: kB, MB, GB and TB are powers of 1024', () => {
+  const limits: [text: string, bytes: number | undefined][] = [
+    ['', undefined],
+    ['?lag=0', 0],
+    ['?lag=1048576', 1_048_576],
+    ['?lag=7B', 7],
+    ['?lag=2kB', 2_048],
+    ['?lag=16MB', 16_777_216],
+    ['?lag=1GB', 1_073_741_824],
+    ['?lag=3TB', 3_298_534_883_328],
+  ]
+  for (const [query, bytes] of limits) {
+    const route = routeOf('GET', `/replica${query}`, pages)
+    const wish = bytes === undefined ? { role: 'standby' } : { role: 'standby', maxLagBytes: bytes }
+    assert.deepEqual(route, { kind: 'role', path: '/replica', wish }, query)
+  }
 })
 
 test('routeOf() has no page except those it is given', () => {

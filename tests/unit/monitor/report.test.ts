@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { ConfigError } from '../../../lib/error.ts'
-import type { Verdict } from '../../../lib/health/verdict.ts'
+import type { Role, Verdict } from '../../../lib/health/verdict.ts'
 import { createReport } from '../../../lib/monitor/report.ts'
 
 /** A report on the test's own clock. Each logged event is [event, message, fields]. */
@@ -254,4 +254,28 @@ test('createReport() logs the code alone when there is no server message', () =>
   const [event] = stage().after(1, { by: 'check', result: 'unknown', error: serverError('XX000') })
   assert.equal(event?.[1], 'unhealthy: database error (XX000) (first result)')
   assert.deepEqual(event?.[2], { reason: 'unknown', code: 'XX000', first: true })
+})
+
+test('createReport() logs a changed role of the server, at most once a minute', () => {
+  const { after } = stage()
+  const as = (role: Role): Verdict => ({ ...healthy, role })
+  after(1, healthy)
+  assert.deepEqual(after(1, as('standby')), [['role', 'database is a standby', { role: 'standby' }]])
+  assert.deepEqual(after(1, as('standby')), [])
+  // Another role within the minute, and a check that did not ask.
+  assert.deepEqual(after(1, as('primary')), [])
+  assert.deepEqual(after(60, healthy), [['role', 'database is a primary', { role: 'primary' }]])
+  assert.deepEqual(after(60, as('primary')), [])
+})
+
+test('createReport() says why the role is unknown', () => {
+  const { after } = stage()
+  const roleError = Object.assign(new Error('permission denied for function secret'), { code: '42501' })
+  after(1, healthy)
+  assert.deepEqual(after(1, { ...healthy, roleReason: 'unknown', roleError }), [
+    ['role', 'role unknown (42501)', { reason: 'unknown', code: '42501' }],
+  ])
+  assert.deepEqual(after(60, { ...healthy, roleReason: 'timeout' }), [
+    ['role', 'role unknown', { reason: 'timeout' }],
+  ])
 })

@@ -1,0 +1,200 @@
+// Opens a session with one of several hosts: the last good one first, silent ones last.
+
+import type { CertifiedConninfo, Host } from '../conninfo/conninfo.ts'
+import { codeOf } from '../error.ts'
+import { type Now, withDeadline } from '../health/deadline.ts'
+import type { Role } from '../health/verdict.ts'
+import type { ConnectOptions } from './connect.ts'
+import { openWithFallback } from './fallback.ts'
+import { Expired, reasonOf, Unfit } from './reason.ts'
+import { wantedRoles } from './role.ts'
+import { retire, type Session } from './session.ts'
+
+export interface HostsOptions extends Omit<ConnectOptions, 'whenSilent'> {
+  readonly now: Now
+}
+
+export interface Hosts {
+  /**
+   * Starts to open a session with the first host that lets us in and has the wanted role. There is one connection at a
+   * time. Never throws: failures reject `ready`.
+   *
+   * @param until when the time of the last host ends, milliseconds on the clock of `now`. Each host gets an equal share of
+   * what the hosts before it have left.
+   */
+  open(conninfo: CertifiedConninfo, openedAt: number, until: number): Session
+}
+
+/** A server with another role gets this long to close the connection. */
+const terminateMs = 100
+/**
+ * How often a silent host gets its whole share of the time. In between it gets as long as an address does, because a host
+ * that is frozen holds up the search: a standby that is promoted meanwhile would be found only after that.
+ */
+const wholeShareEveryMs = 30_000
+
+/** Makes the hosts. Nothing is known about any of them, so the first order is that of the settings. */
+export function createHosts(options: HostsOptions): Hosts {
+  const memory = createMemory(options.now)
+  return {
+    open(conninfo, openedAt, until) {
+      const isPlain = conninfo.hosts.length === 1 && wantedRoles(conninfo.targetSessionAttrs) === undefined
+      if (isPlain) return openWithFallback(conninfo, { ...options, whenSilent: 'retry' }, openedAt)
+      return openOnHosts({ ...options, conninfo, openedAt, until, memory })
+    },
+  }
+}
+
+interface Search extends HostsOptions {
+  readonly conninfo: CertifiedConninfo
+  readonly openedAt: number
+  readonly until: number
+  readonly memory: Memory
+}
+
+/** A session that is with one host after the other until one fits, and then stays with it. */
+function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Search): Session {
+  const { hosts, targetSessionAttrs: attrs } = conninfo
+  const wanted = wantedRoles(attrs)
+  let host: Host = hosts[0]
+  let session: Session | undefined
+  let destroyed: Error | undefined
+  let failed = false
+  const ready = findHost().catch(error => {
+    failed = true
+    throw error
+  })
+  return {
+    openedAt,
+    wanted,
+    ready,
+    isOpen: () => session?.isOpen() === true,
+    select: () => opened().select(),
+    readRole,
+    readLag: () => opened().readLag(),
+    destroy,
+    end: async () => session?.end(),
+  }
+
+  /** The session with the host. There is one as soon as `ready` has resolved. */
+  function opened(): Session {
+    if (session === undefined) throw new Error('No session is open')
+    return session
+  }
+
+  async function findHost() {
+    const failures = new Map<Host, unknown>()
+    const rounds = attrs === 'prefer-standby' ? [wantedRoles('standby'), undefined] : [wanted]
+    let candidates = memory.sorted(hosts)
+    for (const [round, roles] of rounds.entries()) {
+      const later = round + 1 < rounds.length ? candidates.length : 0
+      for (const [place, candidate] of candidates.entries()) {
+        const error = await tryHost(candidate, roles, candidates.length - place + later)
+        if (error === undefined) return
+        if (destroyed) throw destroyed
+        if (isFinal(error)) throw error
+        failures.set(candidate, error)
+      }
+      // With prefer-standby, a host that is not a standby will do if there is none.
+      candidates = candidates.filter(each => failures.get(each) instanceof Unfit)
+    }
+    throw failureOf(hosts, failures)
+  }
+
+  /** Resolves with what is wrong with the host, or undefined. `left` is how many tries there are with this one. */
+  async function tryHost(
+    candidate: Host,
+    roles: readonly Role[] | undefined,
+    left: number,
+  ): Promise<unknown> {
+    const shareMs = (until - now()) / left
+    const isHurried = hosts.length > 1 && memory.isHurried(candidate)
+    const limit = now() + (isHurried ? Math.min(shareMs, options.addressTimeoutMs) : shareMs)
+    const timeout = () => new Expired('connect_timeout')
+    const whenSilent = left === 1 ? 'retry' : 'fail'
+    const tried = openWithFallback({ ...conninfo, hosts: [candidate] }, { ...options, whenSilent }, openedAt)
+    host = candidate
+    session = tried
+    try {
+      await withDeadline(tried.ready, limit, now, timeout)
+      const role = roles && (await withDeadline(tried.readRole(), limit, now, timeout))
+      if (roles && role === undefined) throw new Error('Unexpected query result')
+      if (role && !roles?.includes(role)) throw new Unfit(role)
+      memory.observe(candidate, undefined)
+      return undefined
+    } catch (error) {
+      if (error instanceof Unfit) await retire(tried, terminateMs, now)
+      else tried.destroy(error as Error)
+      memory.observe(candidate, error)
+      return error
+    }
+  }
+
+  async function readRole() {
+    const role = await opened().readRole()
+    if (role && wanted?.includes(role) === false) memory.observe(host, new Unfit(role))
+    return role
+  }
+
+  function destroy(error: Error) {
+    destroyed ??= error
+    // After the search, the error may be that of another host.
+    if (!failed) memory.observe(host, error)
+    session?.destroy(error)
+  }
+}
+
+type Memory = ReturnType<typeof createMemory>
+
+/** Remembers hosts from one attempt to the next. Libpq remembers nothing, and waits for a silent host each time. */
+function createMemory(now: Now) {
+  /** The host of the last session, until it is silent or has another role. */
+  let good: string | undefined
+  /** Hosts that did not answer in time when they were last tried, and when that try had its whole share of the time. */
+  const silent = new Map<string, number>()
+  return { sorted, isHurried, observe }
+
+  /** In the order of the settings, but for what is known. */
+  function sorted(hosts: readonly Host[]): readonly Host[] {
+    const rankOf = (host: Host) => (keyOf(host) === good ? 0 : silent.has(keyOf(host)) ? 2 : 1)
+    return hosts.toSorted((one, other) => rankOf(one) - rankOf(other))
+  }
+
+  /** Whether the host is silent, and had its whole share not long ago. */
+  function isHurried(host: Host): boolean {
+    return now() - (silent.get(keyOf(host)) ?? Number.NEGATIVE_INFINITY) < wholeShareEveryMs
+  }
+
+  /** Takes what was wrong with a host; undefined if its session is open and fits. */
+  function observe(host: Host, error: unknown) {
+    const key = keyOf(host)
+    if (error === undefined) good = key
+    else if (good === key && (isSilence(error) || error instanceof Unfit)) good = undefined
+    if (!isSilence(error)) silent.delete(key)
+    else if (!isHurried(host)) silent.set(key, now())
+  }
+}
+
+function keyOf({ host, address, port }: Host): string {
+  return `${address ?? host} ${port}`
+}
+
+/** Whether the host did not answer in time. A query that the server canceled (57014) is an answer. */
+function isSilence(error: unknown): boolean {
+  return error instanceof Expired || codeOf(error) === 'ETIMEDOUT'
+}
+
+/**
+ * What the next host would say, too. Libpq stops at more: a server without free connections, a connection that is reset, TLS
+ * that fails. Its users miss the other hosts then, and a health check would take all instances out at once.
+ */
+function isFinal(error: unknown): boolean {
+  const reason = reasonOf(error)
+  return reason === 'auth_failed' || reason === 'no_database'
+}
+
+/** The error of a host that answers, but has another role; else that of the first host in the settings. */
+function failureOf(hosts: readonly Host[], failures: ReadonlyMap<Host, unknown>): unknown {
+  const errors = hosts.map(host => failures.get(host))
+  return errors.find(error => error instanceof Unfit) ?? errors[0]
+}
