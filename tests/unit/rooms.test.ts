@@ -25,7 +25,7 @@ const rooms: Record<string, readonly string[]> = {
 
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
-  health: ['deadline', 'phase', 'probe', 'reply', 'source', 'verdict'],
+  health: ['checker', 'deadline', 'phase', 'probe', 'reply', 'source', 'verdict'],
   conninfo: ['conninfo', 'parameters'],
   postgres: ['database', 'reason'],
   pool: ['foreign', 'pg'],
