@@ -2,8 +2,8 @@
 import { type Config, urlOf } from './config/config.ts'
 import { codedError, codeOf, detailsOf } from './error.ts'
 import { exitCodes } from './fault.ts'
+import { createChecker } from './health/checker.ts'
 import { createLife } from './health/phase.ts'
-import { createProbe } from './health/probe.ts'
 import { repliesOf } from './health/reply.ts'
 import { shutdownVerdict, type Verdict } from './health/verdict.ts'
 import { createConnections } from './http/connections.ts'
@@ -38,21 +38,16 @@ export async function serve(config: Config, host: Host, version: string): Promis
   const connections = createConnections(host.maxConnections())
   const monitors = createMonitors({ config, host, version, log, database, inFlight: connections.inFlight })
 
-  /** A check that our own shutdown cut short says nothing about the database. */
-  const observe = (verdict: Verdict) => {
-    if (phase() === 'serving') monitors.observe(verdict)
-    return verdict
-  }
-  const probe = createProbe({
-    runCheck: async (...task) => observe(await database.check(...task)),
-    timedOut: () => observe(database.timedOut()),
+  const checker = createChecker({
+    source: database,
+    life,
     timeoutMs: config.timeoutMs,
-    phase,
     now,
+    onVerdict: monitors.observe,
   })
   const http = createHttp({
     createServer: host.loadModule('node:http').createServer,
-    check: probe.check,
+    check: checker.check,
     replies: repliesOf(config.unhealthyStatus),
     pages: monitors.pages,
     phase,
@@ -67,8 +62,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
   const shutdown = createShutdown({
     steps: {
       drain() {
-        life.enter('draining')
-        probe.stop()
+        checker.drain()
         monitors.showShutdown()
       },
       closeServer(graceMs) {
@@ -95,7 +89,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
   }
   await listen(http, config, socket, host, log)
   // Opens the session. Its verdict is the first result in the log.
-  probe.check(
+  checker.check(
     () => {},
     () => {},
   )

@@ -11,7 +11,8 @@ export type Route = {
   /** The name under which the request is counted: one of `pathsOf`, never what the client wrote. */
   readonly path: string
 } & (
-  | { readonly kind: 'health' | 'alive' | 'not_found' | 'bad_query' }
+  | { readonly kind: 'health' }
+  | { readonly kind: 'alive' | 'not_found' | 'bad_query' }
   | { readonly kind: 'role'; readonly wish: Wish }
   | { readonly kind: 'page'; readonly render: () => Reply }
   | { readonly kind: 'method_not_allowed'; readonly allow: string }

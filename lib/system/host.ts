@@ -1,16 +1,9 @@
 // Gives access to the machine and the process: arguments, environment, output, clocks, limits.
-import { fstatSync, readFileSync, statSync } from 'node:fs'
+import { fstatSync, readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { isatty } from 'node:tty'
-import { codedError } from '../error.ts'
+import { readTextFile, type TextFile } from './file.ts'
 import { isJournal } from './systemd.ts'
-
-/** A text file, its permissions (the last nine bits), and its owner. */
-export interface TextFile {
-  readonly text: string
-  readonly mode: number
-  readonly ownerId: number
-}
 
 export interface Host {
   readonly process: NodeJS.Process
@@ -81,13 +74,6 @@ export function openHost(process: NodeJS.Process): Host {
     userName: () => readUserName() ?? env['USER'] ?? '',
     maxConnections: readMaxConnections,
   }
-}
-
-/** Refuses a FIFO or a device: it could block the program, or never end. */
-function readTextFile(path: string): TextFile {
-  const status = statSync(path)
-  if (!status.isFile()) throw codedError('NOT_A_FILE')
-  return { text: readFileSync(path, 'utf8'), mode: status.mode & 0o777, ownerId: status.uid }
 }
 
 function readUserName(): string | undefined {

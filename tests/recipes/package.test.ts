@@ -74,15 +74,12 @@ before(async () => {
 })
 after(() => rmSync(folder, { recursive: true }))
 
-test('npm pack: code with types, package.json, README, licence, nothing else; below 90 kB', () => {
-  const files = readdirSync(join(root, 'lib'), { recursive: true, encoding: 'utf8' })
-  const modules = files.filter(name => name.endsWith('.ts')).map(name => `lib/${name.replace(/\.ts$/, '')}`)
-  const compiled = ['server', ...modules].flatMap(name => [`dist/${name}.js`, `dist/${name}.d.ts`])
-  assert.deepEqual(
-    packed.files.map(file => file.path).toSorted(),
-    ['LICENSE', 'README.md', 'package.json', ...compiled].toSorted(),
-  )
-  assert.ok(packed.size < 90_000, `${packed.size} bytes`)
+test('npm pack: bundled code, the types of the library, package.json, README, licence; below 80 kB', () => {
+  const code = /^dist\/(server|library|[\w-]+-[A-Z0-9]{8})\.js$/
+  const types = /^dist\/(library|lib\/[\w/]+)\.d\.ts$/
+  const rest = packed.files.map(file => file.path).filter(path => !code.test(path) && !types.test(path))
+  assert.deepEqual(rest.toSorted(), ['LICENSE', 'README.md', 'package.json'])
+  assert.ok(packed.size < 80_000, `${packed.size} bytes`)
 })
 
 test('publint finds nothing in the package', async () => {
@@ -143,14 +140,56 @@ async function serves(t: TestContext, cwd: string, program: string, ...args: str
   }
 }
 
+test('attw finds nothing in the package: import, require() and the types agree', async () => {
+  // The package is ESM only, and Node.js 20.19 and newer can require() that. attw exits with 1 if it finds a problem.
+  const attw = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js')
+  await run(folder, process.execPath, attw, packed.filename, '--profile', 'esm-only')
+})
+
+test('import and require() have no effect, and do not load the driver', async () => {
+  const program = `
+    const before = Object.keys(globalThis).join()
+    const names = Object.keys(MODULE).filter(name => !/^(__esModule|module\\.exports)$/.test(name))
+    const listeners = process.eventNames().filter(name => process.listenerCount(name) > 0)
+    const driver = process.moduleLoadList.includes('NativeModule tls')
+    console.log(JSON.stringify([names.sort(), Object.keys(globalThis).join() === before, driver]))`
+  const ways = [
+    ['use.mjs', program.replace('MODULE', "await import('pg-health')")],
+    ['use.cjs', program.replace('MODULE', "require('pg-health')")],
+  ] as const
+  for (const [file, text] of ways) {
+    writeFileSync(join(installed, file), text)
+    const { stdout } = await run(installed, process.execPath, '--no-warnings', file)
+    assert.deepEqual(JSON.parse(stdout), [['ConfigError', 'createHealth', 'pgPool'], true, false], file)
+  }
+})
+
+test('createHealth() from the package answers on a connection of its own', async t => {
+  const postgres = await openPostgres()
+  t.after(() => postgres.close())
+  const program = `
+    import { createHealth } from 'pg-health'
+    const health = createHealth({ database: process.env.DATABASE_URL })
+    const response = await health.fetch(new Request('http://h/health'))
+    console.log(response.status, await response.text())
+    await health.close()`
+  writeFileSync(join(installed, 'serve.mjs'), program)
+  const options = { cwd: installed, env: { ...env, DATABASE_URL: postgres.url }, timeout: 60_000 }
+  const { stdout } = await promisify(execFile)(process.execPath, ['serve.mjs'], options)
+  assert.equal(stdout, '200 {"status": "healthy","database": "connected"}\n')
+})
+
 test('the types compile for those who import them', async () => {
-  const program = `import { readConfig, type Config } from 'pg-health/dist/lib/config/config.js'
-    const readFile = () => ({ text: '', mode: 0o600, ownerId: 0 })
-    export const port: number = readConfig({}, readFile, '').port
-    export const host: Config['host'] = undefined
+  const program = `import { createHealth, pgPool, type Health, type PgPool } from 'pg-health'
+    import { createServer } from 'node:http'
+    declare const pool: PgPool
+    const health: Health = createHealth({ check: pgPool(pool), timeoutMs: 1000 })
+    createServer(health.handler)
+    createHealth({ check: async signal => signal.aborted })
     // @ts-expect-error
-    export const wrong: number = readConfig({}, readFile, '').host`
+    createHealth({ check: pgPool(pool), database: 'postgres://h/d' })`
   writeFileSync(join(installed, 'use.mts'), program)
-  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--types', '', 'use.mts']
+  const types = ['--types', 'node', '--typeRoots', join(root, 'node_modules/@types')]
+  const options = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'es2022', ...types, 'use.mts']
   await run(installed, process.execPath, join(root, 'node_modules/typescript/bin/tsc'), ...options)
 })

@@ -29,8 +29,7 @@ function built(): string {
   mkdirSync(join(root, 'dist'), { recursive: true })
   const folder = mkdtempSync(join(root, 'dist', 'build-'))
   try {
-    // Without prebuild, which would delete what other test files run at this moment.
-    const args = ['run', '--silent', '--ignore-scripts', 'build', '--', `--outdir=${folder}`]
+    const args = ['run', '--silent', 'build', '--', `--outdir=${folder}`]
     execFileSync('npm', args, { cwd: root, stdio: 'inherit' })
     // server.js comes last, because it imports the others.
     const files = readdirSync(folder).filter(name => name !== 'server.js')

@@ -17,6 +17,7 @@ const rooms: Record<string, readonly string[]> = {
   pool: ['health', 'postgres'],
   config: ['conninfo'],
   http: ['health'],
+  library: ['health', 'pool', 'config', 'http'],
   monitor: ['health'],
   page: ['health', 'monitor'],
   client: ['config'],
@@ -25,16 +26,17 @@ const rooms: Record<string, readonly string[]> = {
 
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
-  health: ['deadline', 'phase', 'probe', 'reply', 'role', 'source', 'verdict'],
+  health: ['checker', 'deadline', 'phase', 'probe', 'reply', 'role', 'source', 'verdict'],
   conninfo: ['conninfo', 'parameters'],
   postgres: ['database', 'reason'],
   pool: ['foreign', 'pg'],
   config: ['command', 'config', 'settings'],
-  http: ['connections', 'pages', 'route', 'server'],
+  http: ['connections', 'handler', 'pages', 'route', 'server', 'web'],
+  library: ['health', 'options'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
   client: ['check', 'nagios'],
-  system: ['host', 'shutdown', 'signal', 'systemd'],
+  system: ['file', 'host', 'shutdown', 'signal', 'systemd'],
 }
 
 /** `lib/http/route.ts` → `http/route.ts`. */
@@ -134,6 +136,23 @@ test('pool runs in every runtime: nothing that it reaches is a module of Node, a
   assert.ok(reached.has('postgres/reason.ts'))
 })
 
+test('what a service imports loads no driver, and of Node only its files and addresses', () => {
+  const entry = readFileSync(new URL('../library.ts', lib), 'utf8')
+  const loadedBy = (source: string, folder: string) =>
+    [...source.matchAll(/^(?:import|export) (?!type)[^;]*?from '([^']+)'/gm)].map(([, name = '']) =>
+      name.startsWith('.') ? path.posix.join(folder, name) : name,
+    )
+  const loaded = new Set(loadedBy(entry, '..').map(name => name.replace('../lib/', '')))
+  for (const name of loaded) {
+    for (const other of loadedBy(sources.get(name) ?? '', path.posix.dirname(name))) loaded.add(other)
+  }
+  assert.deepEqual(
+    [...loaded].filter(name => !sources.has(name)),
+    ['node:fs', 'node:net'],
+  )
+  assert.ok(loaded.has('pool/pg.ts'))
+})
+
 test('lib uses no global that is shared; only host.ts gets the process, from server.ts', () => {
   const shared = /(?<![\w.$])(process|console|global|globalThis)\b(?!\s*:)/
   for (const [file, source] of sources) {
@@ -148,7 +167,7 @@ test('each file of lib says in its first line what it is for, in one sentence', 
   }
 })
 
-test('importing lib has no effect: nothing is printed, kept alive or changed', async () => {
+test('importing lib or the library has no effect: nothing is printed, kept alive or changed', async () => {
   const program = `
     const { deepEqual } = (await import('node:assert/strict')).default
     await import('postgres')
@@ -157,7 +176,7 @@ test('importing lib has no effect: nothing is printed, kept alive or changed', a
       environment: { ...process.env },
       globals: Object.getOwnPropertyNames(globalThis),
     })
-    for (const file of ${JSON.stringify(files)}) {
+    for (const file of ${JSON.stringify([...files, '../library.ts'])}) {
       const before = state()
       await import(${JSON.stringify(lib.href)} + file)
       deepEqual(state(), before, file)

@@ -1,0 +1,165 @@
+// Reads the options of createHealth(), and names every fault.
+import { type Config, type ReadFile, readConfig } from '../config/config.ts'
+import { ownSettings } from '../config/settings.ts'
+import { ConfigError } from '../error.ts'
+import type { Verdict } from '../health/verdict.ts'
+import type { ForeignOptions, HealthCheck } from '../pool/foreign.ts'
+
+/** Options of `createHealth()` that do not depend on where the connection comes from. */
+export interface CommonOptions {
+  /** Every request is answered within this many milliseconds, 200 to 60000. Default: 2000. */
+  readonly timeoutMs?: number | undefined
+  /** The status of an unhealthy response: 200, or 500 to 599. Default: 503. */
+  readonly unhealthyStatus?: number | undefined
+  /**
+   * The path in front of /health, /readyz and /livez: `/internal` for /internal/health. Needed where the framework does
+   * not remove it. Default: none.
+   */
+  readonly prefix?: string | undefined
+  /**
+   * Called with each verdict, for logs and metrics. `verdict.error` is the raw error of the driver: it may hold secrets.
+   * If it throws, the requests that wait for the verdict get 500. Default: none.
+   */
+  readonly onVerdict?: ((verdict: Verdict) => void) | undefined
+}
+
+/** The check uses the pool of the service. */
+export interface PoolOptions extends CommonOptions {
+  /** Sends one query through the pool of the service: `pgPool(pool)`, or a function. Healthy if it resolves. */
+  readonly check: HealthCheck
+  /** The value that the check must resolve with, compared by `Object.is`. Default: anything but `false`. */
+  readonly expect?: ForeignOptions['expect']
+  /**
+   * How many calls of `check` may be unsettled at the same time, 1 to 10. Each may hold a connection of the pool.
+   * Default: 2.
+   */
+  readonly maxPending?: number | undefined
+  readonly database?: undefined
+}
+
+/** The check uses a connection of its own, as the program does. */
+export interface DatabaseOptions extends CommonOptions {
+  /**
+   * A postgres:// URL or another form of docs/configuration.md. The environment is not read. `undefined` throws; it is
+   * here for `process.env.DATABASE_URL`.
+   */
+  readonly database: string | undefined
+  readonly check?: undefined
+  readonly expect?: undefined
+  readonly maxPending?: undefined
+}
+
+/** Options of `createHealth()`: `check` or `database`, and what both share. */
+export type HealthOptions = PoolOptions | DatabaseOptions
+
+/** The options, checked, with their defaults. */
+export interface Settings {
+  readonly timeoutMs: number
+  readonly unhealthyStatus: number
+  readonly prefix: string
+  readonly onVerdict: (verdict: Verdict) => void
+  readonly source:
+    | Omit<ForeignOptions, 'now'>
+    | Pick<Config, 'readConninfo' | 'connectTimeoutMs' | 'sessionMaxAgeMs'>
+}
+
+const names = [
+  'check',
+  'database',
+  'expect',
+  'maxPending',
+  'onVerdict',
+  'prefix',
+  'timeoutMs',
+  'unhealthyStatus',
+]
+
+/** Checks the options. Throws ConfigError with every fault there is. `readFile` reads the files that `database` names. */
+export function readOptions(given: HealthOptions, readFile: ReadFile): Settings {
+  if (typeof given !== 'object' || given === null) throw new ConfigError([noSource])
+  const faults = Object.keys(given)
+    .filter(name => !names.includes(name))
+    .map(name => `${/^\w{1,40}$/.test(name) ? name : 'an option'} is unknown; known are ${names.join(', ')}`)
+  const { prefix = '', onVerdict = () => {} } = given
+  if (typeof prefix !== 'string' || !/^(\/[\w.~%+@:-]+)*$/.test(prefix)) {
+    faults.push('prefix must begin with a slash, and not end with one, like /internal')
+  }
+  if (typeof onVerdict !== 'function') faults.push('onVerdict must be a function')
+  const common = {
+    timeoutMs: readNumber(given, 'timeoutMs', faults),
+    unhealthyStatus: readNumber(given, 'unhealthyStatus', faults),
+    prefix,
+    onVerdict,
+  }
+  const source = readSource(given, readFile, faults)
+  if (source === undefined || faults.length > 0) throw new ConfigError(faults)
+  return { ...common, source }
+}
+
+/** The ranges, defaults and words are those of the settings of the program. */
+function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus', faults: string[]): number {
+  const { parse, accepts, defaultValue } = ownSettings[name]
+  const { [name]: value = defaultValue }: { readonly [name: string]: unknown } = { ...given }
+  const parsed = typeof value === 'number' ? parse(String(value)) : undefined
+  if (parsed === undefined) faults.push(`${name} must be ${accepts}`)
+  return parsed ?? defaultValue
+}
+
+const noSource = 'check or database must be given: the pool of the service, or a connection of its own'
+
+function readSource(
+  { check, database, expect, maxPending }: HealthOptions,
+  readFile: ReadFile,
+  faults: string[],
+): Settings['source'] | undefined {
+  if (check !== undefined && database !== undefined)
+    faults.push('check and database are both given: it must be one')
+  else if (database !== undefined) {
+    for (const [name, value] of Object.entries({ expect, maxPending })) {
+      if (value !== undefined) faults.push(`${name} needs check: it has no effect on a connection of its own`)
+    }
+    return readDatabase(database, readFile, faults)
+  } else if (check === undefined) faults.push(noSource)
+  else return readCheck({ check, expect, maxPending }, faults)
+  return undefined
+}
+
+function readCheck(
+  { check, expect, maxPending = 2 }: Pick<PoolOptions, 'check' | 'expect' | 'maxPending'>,
+  faults: string[],
+): Settings['source'] {
+  // A promise was made once, and says nothing about now.
+  if (typeof check !== 'function') faults.push('check must be a function that returns a promise')
+  if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > 10) {
+    faults.push('maxPending must be a whole number from 1 to 10')
+  }
+  if (typeof expect === 'function' || (typeof expect === 'object' && expect !== null)) {
+    faults.push('expect must be a string, a number, a bigint, a boolean or null: it is compared by Object.is')
+  }
+  return { check, maxPending, ...(expect !== undefined && { expect }) }
+}
+
+function readDatabase(
+  database: string,
+  readFile: ReadFile,
+  faults: string[],
+): Settings['source'] | undefined {
+  if (typeof database !== 'string' || database.trim() === '') {
+    faults.push('database must be a postgres:// URL: it is empty, or not a string')
+    return undefined
+  }
+  try {
+    return readConfig({ DATABASE_URL: database }, readFile, '')
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error
+    faults.push(...error.faults.map(fault => inWordsOfOptions(fault)))
+    return undefined
+  }
+}
+
+/** The faults of the program name its environment variables, which are not read here. */
+function inWordsOfOptions(fault: string): string {
+  return fault
+    .replace(/^PGUSER must be set.*/, 'database must name a user')
+    .replaceAll('DATABASE_URL', 'database')
+}

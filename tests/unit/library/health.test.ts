@@ -1,0 +1,232 @@
+// The handlers of createHealth(): the same responses as the program, in a server of the application.
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type RequestListener, request as send } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { type TestContext, test } from 'node:test'
+import { createHealth, type HealthCheck, type HealthOptions, type Verdict } from '../../../library.ts'
+import { serve as serveProgram } from '../../support/http.ts'
+
+const healthy = '{"status": "healthy","database": "connected"}'
+const unhealthy = (sentence: string) => `{"status": "unhealthy","error": "${sentence}"}`
+const check: HealthCheck = async () => 1
+
+/** Serves on a free port until the test ends. Gives a client. */
+async function serve(t: TestContext, listener: RequestListener) {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.after(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  const { port } = server.address() as AddressInfo
+  return (method: string, path: string, headers: Record<string, string> = {}) =>
+    ask(port, method, path, headers)
+}
+
+/** Sends a request on a connection of its own. Gives status, headers that do not vary, and body. */
+function ask(port: number, method: string, path: string, headers: Record<string, string> = {}) {
+  return new Promise<{ status: number; headers: Record<string, unknown>; body: string }>(
+    (resolve, reject) => {
+      const options = {
+        port,
+        host: '127.0.0.1',
+        method,
+        path,
+        headers: { connection: 'keep-alive', ...headers },
+      }
+      send(options, async response => {
+        const chunks = await response.toArray()
+        resolve({
+          status: response.statusCode ?? 0,
+          headers: steady(response.headers),
+          body: Buffer.concat(chunks).toString(),
+        })
+      })
+        .on('error', reject)
+        .end(headers['content-length'] ? 'x'.repeat(Number(headers['content-length'])) : undefined)
+    },
+  )
+}
+
+function steady(headers: Iterable<[string, unknown]> | Record<string, unknown>): Record<string, unknown> {
+  const all = Symbol.iterator in headers ? [...headers] : Object.entries(headers)
+  return Object.fromEntries(
+    all
+      .filter(([name]) => !['date', 'keep-alive'].includes(name))
+      .map(([name, value]) => [name, /-time-ms$|-timing$/.test(name) ? 'varies' : value]),
+  )
+}
+
+const requests = [
+  '/health',
+  '/health/',
+  '/readyz?x',
+  '/readyz/',
+  '/livez',
+  '/livez/',
+  '/',
+  '//health',
+  '/healthz',
+].flatMap(path => ['GET', 'HEAD', 'OPTIONS', 'POST', 'DELETE'].map(method => ({ method, path })))
+
+for (const [name, options, result] of [
+  ['healthy', {}, 'healthy'],
+  ['unhealthy', { expect: 2, unhealthyStatus: 503 }, 'bad_result'],
+] as const) {
+  test(`handler() and fetch() answer as the program does, byte for byte: ${name}`, async t => {
+    const program = await serveProgram(t, {
+      check: async () => ({ verdict: { by: 'check', result }, waitMs: 0 }),
+    })
+    const health = createHealth({ check, ...options })
+    const askLibrary = await serve(t, health.handler)
+    // After an unhealthy check, the next one starts 100 ms later.
+    const few = requests.filter(({ path }) => result === 'healthy' || path === '/health')
+    for (const { method, path } of few) {
+      const expected = await ask(program.port, method, path)
+      assert.deepEqual(await askLibrary(method, path), expected, `${method} ${path}`)
+
+      const response = await health.fetch(new Request(`http://h${path}`, { method }))
+      const { connection, ...headers } = expected.headers
+      assert.equal(response.headers.get('connection'), connection === 'close' ? 'close' : null)
+      response.headers.delete('connection')
+      const got = { status: response.status, headers: steady(response.headers), body: await response.text() }
+      assert.deepEqual(got, { ...expected, headers }, `fetch ${method} ${path}`)
+    }
+  })
+}
+
+test('handler() closes the connection of a request with a body: it is never read', async t => {
+  const askLibrary = await serve(t, createHealth({ check }).handler)
+  const { status, headers } = await askLibrary('GET', '/health', { 'content-length': '3' })
+  assert.deepEqual([status, headers['connection']], [200, 'close'])
+})
+
+test('handler() passes on what is not its own, if it has a next handler', async t => {
+  const { handler } = createHealth({ check })
+  const askLibrary = await serve(t, (request, response) =>
+    handler(request, response, () => response.end('next')),
+  )
+  for (const path of ['/', '/healthz', '/health/x', '//health', '/api/health']) {
+    assert.equal((await askLibrary('GET', path)).body, 'next', path)
+  }
+  assert.equal((await askLibrary('GET', '/health')).body, healthy)
+  assert.equal((await askLibrary('POST', '/health')).status, 405)
+})
+
+test('prefix: the paths below it are answered, and those that the framework has shortened', async t => {
+  const { handler, fetch } = createHealth({ check, prefix: '/internal' })
+  const askLibrary = await serve(t, handler)
+  for (const path of [
+    '/internal/health',
+    '/internal/readyz/',
+    '/internal/livez?x',
+    '/health',
+    'http://h/internal/health',
+  ]) {
+    assert.equal((await askLibrary('GET', path)).status, 200, path)
+  }
+  for (const path of [
+    '/internal',
+    '/internalhealth',
+    '/internal/internal/health',
+    '/INTERNAL/health',
+    '/x/health',
+  ]) {
+    assert.equal((await askLibrary('GET', path)).status, 404, path)
+  }
+  assert.equal((await fetch(new Request('http://h/internal/health'))).status, 200)
+  assert.equal((await fetch(new Request('http://h/other/health'))).status, 404)
+})
+
+test('handler() mounted on the path of a check finds it in originalUrl', async t => {
+  const { handler } = createHealth({ check })
+  const askLibrary = await serve(t, (request, response) => {
+    Object.assign(request, { originalUrl: request.url, url: '/' })
+    handler(request, response)
+  })
+  assert.equal((await askLibrary('GET', '/livez')).body, '{"status": "alive"}')
+  assert.equal((await askLibrary('GET', '/health?x')).body, healthy)
+  assert.equal((await askLibrary('GET', '/other')).status, 404)
+})
+
+test('a check that resolves is healthy, whatever the value, except false', async () => {
+  for (const value of [undefined, null, 0, '', Number.NaN, [], {}]) {
+    assert.equal(await bodyOf(createHealth({ check: async () => value })), healthy)
+  }
+  assert.equal(await bodyOf(createHealth({ check: async () => false })), unhealthy('unexpected query result'))
+})
+
+test('unhealthyStatus, expect and onVerdict have the effect that they are documented with', async () => {
+  const seen: Verdict[] = []
+  const error = Object.assign(new Error('password s3cret'), { code: 'ECONNREFUSED' })
+  const fails: HealthOptions = {
+    check: () => Promise.reject(error),
+    unhealthyStatus: 200,
+    onVerdict: verdict => seen.push(verdict),
+  }
+  const response = await createHealth(fails).fetch(new Request('http://h/health'))
+  assert.deepEqual([response.status, await response.text()], [200, unhealthy('database unreachable')])
+  assert.deepEqual(
+    seen.map(({ result, by, error: raw }) => [result, by, raw]),
+    [['unreachable', 'check', error]],
+  )
+})
+
+test('onVerdict that throws costs the request a 500, and nothing else', async t => {
+  const health = createHealth({
+    check,
+    onVerdict() {
+      throw new Error('s3cret')
+    },
+  })
+  const askLibrary = await serve(t, health.handler)
+  for (const { status, body } of [await askLibrary('GET', '/health'), await askLibrary('GET', '/health')]) {
+    assert.deepEqual([status, body], [500, '{"error": "internal error"}'])
+  }
+  assert.equal((await health.fetch(new Request('http://h/health'))).status, 500)
+  assert.equal((await askLibrary('GET', '/livez')).status, 200)
+})
+
+test('drain(): waiting requests are answered, the signal aborts, no check starts, /livez stays 200', async t => {
+  let calls = 0
+  const signals: AbortSignal[] = []
+  const started = withResolvers()
+  const seen: Verdict[] = []
+  const health = createHealth({
+    check(signal) {
+      calls += 1
+      signals.push(signal)
+      started.resolve()
+      return new Promise(() => {})
+    },
+    onVerdict: verdict => seen.push(verdict),
+  })
+  const askLibrary = await serve(t, health.handler)
+  const waiting = [askLibrary('GET', '/health'), health.fetch(new Request('http://h/health'))] as const
+  await started.promise
+  health.drain()
+  health.drain()
+  const [first, second] = await Promise.all(waiting)
+  const stopping = unhealthy('server is shutting down')
+  assert.deepEqual([first.status, first.body, first.headers['connection']], [503, stopping, 'close'])
+  assert.deepEqual([await second.text(), second.headers.get('connection')], [stopping, 'close'])
+  assert.equal((await askLibrary('GET', '/readyz')).body, stopping)
+  const alive = await askLibrary('GET', '/livez')
+  assert.deepEqual([alive.status, alive.headers['connection']], [200, 'close'])
+  await health.close()
+  assert.equal(await bodyOf(health), stopping)
+  assert.deepEqual([calls, signals.map(({ aborted }) => aborted), seen], [1, [true], []])
+})
+
+async function bodyOf(health: ReturnType<typeof createHealth>): Promise<string> {
+  return (await health.fetch(new Request('http://h/health'))).text()
+}
+
+function withResolvers() {
+  let resolve = () => {}
+  const promise = new Promise<void>(done => {
+    resolve = done
+  })
+  return { promise, resolve }
+}
