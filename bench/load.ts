@@ -12,7 +12,7 @@ type Peer = (typeof peers)[number]
 const names: Readonly<Record<Peer, string>> = {
   bare: 'bare node:http',
   ours: 'pg-health',
-  obvious: 'obvious handler',
+  obvious: 'naive handler',
   fastify: 'Fastify and pg',
 }
 
@@ -197,7 +197,7 @@ export function goalsOf(levels: readonly Level[]): Goal[] {
     }
     if (clients !== 64 && clients !== 512) continue
     goals.push(atLeast(`${clients} clients: rate beside the bare server`, ours.ratio[0], 0.95))
-    goals.push(atLeast(`${clients} clients: rate beside the obvious handler`, ours.rate / obvious.rate, 3))
+    goals.push(atLeast(`${clients} clients: rate beside the naive handler`, ours.rate / obvious.rate, 3))
     if (clients === 64) goals.push(atMost('64 clients: p99 beside the bare server', ours.p99Ratio, 1.3))
   }
   const many = levels.filter(({ clients }) => clients >= 64).map(({ peers }) => peers.ours)

@@ -1,4 +1,4 @@
-// The obvious handler: a statement for every request, through a postgres.js pool of 10.
+// The naive handler: a statement for every request, through a postgres.js pool of 10.
 import { createServer } from 'node:http'
 import postgres from 'postgres'
 
