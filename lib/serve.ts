@@ -15,7 +15,7 @@ import { createShutdown } from './system/shutdown.ts'
 import { handleSignals } from './system/signal.ts'
 import { createNotify, readSocket } from './system/systemd.ts'
 
-/** Serves until the process is told to stop. Resolves when the port is open, or with the process on its way to exit. */
+/** Serves until the process is told to stop. Resolves when the port is open, or when the process is about to exit. */
 export async function serve(config: Config, host: Host, version: string): Promise<void> {
   const { now } = host
   const socket = readSocket(host.env, host.process.pid)
@@ -133,12 +133,7 @@ async function listen(
     log('listening', `listening on ${url ?? `a Unix socket, ${place}`}`, { url, ...socket })
   } catch (error) {
     const code = codeOf(error)
-    const why = socket
-      ? `can't listen on ${place}: ${code} (a unit needs ListenStream= and Accept=no)`
-      : hostCodes.has(code ?? '')
-        ? `can't listen: HOST must be an address of this machine, or a name for one (${code})`
-        : `can't listen on ${place}: ${code}`
-    log('listen_failed', why, { code, ...(socket ?? { port }) })
+    log('listen_failed', listenFault(code, place, socket !== undefined), { code, ...(socket ?? { port }) })
     // A port may become free. The socket of a unit stays as it is.
     host.process.exit(socket ? exitCodes.config : exitCodes.failure)
   }
@@ -146,3 +141,9 @@ async function listen(
 
 /** The codes of a HOST that does not resolve, or is not an address of this machine. conda and tcsh set HOST, too. */
 const hostCodes = new Set(['ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL', 'EAFNOSUPPORT', 'EINVAL', 'ENODEV'])
+
+function listenFault(code: string | undefined, place: string, isSystemd: boolean): string {
+  if (isSystemd) return `can't listen on ${place}: ${code} (a unit needs ListenStream= and Accept=no)`
+  if (!hostCodes.has(code ?? '')) return `can't listen on ${place}: ${code}`
+  return `can't listen: HOST must be an address of this machine, or a name for one (${code})`
+}

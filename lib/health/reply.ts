@@ -40,7 +40,10 @@ export function repliesOf(unhealthyStatus: number): Readonly<Record<Verdict['res
   return { healthy, ...unhealthyOf(sentences, unhealthyStatus) }
 }
 
-/** The replies to a wish for a role. A no is 503 in any case: with 200 from every server, each would be the primary. */
+/**
+ * The replies to a wish for a role. A server with another role always gets 503: with 200 from each server, a balancer
+ * would take each of them for the primary.
+ */
 export const roleReplies: Readonly<Record<Verdict['result'] | LagReason, Reply>> = {
   ...repliesOf(503),
   ...unhealthyOf(lagSentences, 503),

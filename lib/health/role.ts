@@ -1,5 +1,5 @@
 // Answers what a load balancer asks about a server's role: whether it takes writes, or is a standby.
-import type { Reason, Role, Verdict } from './verdict.ts'
+import type { Verdict } from './verdict.ts'
 
 /** What a check asks the database. Each question includes those before it. */
 export const questions = ['health', 'role', 'lag'] as const
@@ -36,11 +36,12 @@ export function deeperOf(one: Question, other: Question): Question {
   return questions.indexOf(one) > questions.indexOf(other) ? one : other
 }
 
-/** What the verdict of a check says about a wish: `healthy`, or why not. What the check did not find out is no yes. */
+/** What the verdict says about a wish: `healthy`, or why not. It is never `healthy` if the role is unknown. */
 export function resultFor({ role, maxLagBytes }: Wish, verdict: Verdict): Verdict['result'] | LagReason {
   if (verdict.result !== 'healthy') return verdict.result
   if (verdict.role === undefined) return verdict.roleReason ?? 'unknown'
-  if (verdict.role !== role) return verdict.role satisfies Role & Reason
+  // Each role is also the reason for which another role is refused.
+  if (verdict.role !== role) return verdict.role
   if (maxLagBytes === undefined) return 'healthy'
   if (verdict.lagBytes === undefined) return 'lag_unknown'
   return verdict.lagBytes > maxLagBytes ? 'lagging' : 'healthy'

@@ -5,7 +5,7 @@ import type { Verdict } from './verdict.ts'
 export interface Source {
   /**
    * Runs one check: SELECT 1, then what else `question` needs. Settles by `until` (milliseconds on the clock of the
-   * source); never rejects. One call at a time. A source that can't tell the role leaves it out of the verdict.
+   * source). Rejects only with an error of our own. One call at a time. A source that can't tell the role leaves it out of the verdict.
    *
    * @param onHealthy gets the verdict of SELECT 1, if it does not depend on the role that is asked next.
    */

@@ -1,5 +1,6 @@
 // Answers requests of node:http, whichever server they arrived at.
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Now } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
 import { internalError, type Reply } from '../health/reply.ts'
 import { type AnswersOptions, createAnswers } from './answer.ts'
@@ -9,8 +10,7 @@ import { createTurns } from './turns.ts'
 
 export interface HandlerOptions extends Pick<AnswersOptions<Exchange>, 'check' | 'replies'> {
   readonly phase: () => Phase
-  /** Monotonic clock, milliseconds. */
-  readonly now: () => number
+  readonly now: Now
   /** Called after each response is sent. `path` is one of `pathsOf`. */
   readonly onAnswer?: (path: string, status: number, totalMs: number) => void
   /** Called when a request has its response, or cannot get one any more. */

@@ -23,12 +23,12 @@ export function send({ request, response, route }: Exchange, reply: Reply, total
   response.end(body, reply.contentType ? 'utf8' : 'latin1')
 }
 
-/** The body of a response. That of HEAD is the one of GET: the server leaves it out, but not its length. */
+/** The body of a response. HEAD has the body of GET, for its length; the server does not send it. */
 export function bodyOf(method: string, route: Route, reply: Reply): string {
   return listsMethods(method, route) ? '' : reply.body
 }
 
-/** The headers of a response: name, value, name, value. Status and headers are those of GET, whatever the method. */
+/** The headers of a response: name, value, name, value. HEAD gets those of GET. OPTIONS and 405 add `allow`. */
 export function headersOf(
   method: string,
   route: Route,

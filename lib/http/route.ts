@@ -71,7 +71,10 @@ function rolePath(path: string, role: Wish['role']): [string, Route][] {
   ]
 }
 
-/** All names under which requests are counted, given the paths of the pages; and the statuses of a no, where HEALTH_UNHEALTHY_STATUS does not count. */
+/**
+ * All names under which requests are counted, given the paths of the pages. A path for a role has `statuses`: those of
+ * its refusals, which HEALTH_UNHEALTHY_STATUS does not change.
+ */
 export function pathsOf(pages: Iterable<string>): { path: string; statuses?: number[] }[] {
   const routes = [...contract.values()]
   const roles = routes.filter(({ kind }) => kind === 'role').map(({ path }) => path)

@@ -1,4 +1,5 @@
 // Answers requests of the web standard: Request in, Response out.
+import type { Now } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
 import { internalError, type Reply } from '../health/reply.ts'
 import { type AnswersOptions, createAnswers } from './answer.ts'
@@ -7,8 +8,7 @@ import type { Route } from './route.ts'
 
 export interface WebOptions extends Pick<AnswersOptions<WebExchange>, 'check' | 'replies'> {
   readonly phase: () => Phase
-  /** Monotonic clock, milliseconds. */
-  readonly now: () => number
+  readonly now: Now
 }
 
 /** One request, from its arrival to its response. */

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { ReadFile } from '../config/config.ts'
 import { createChecker } from '../health/checker.ts'
+import type { Now } from '../health/deadline.ts'
 import { createLife, type Life } from '../health/phase.ts'
 import { repliesOf } from '../health/reply.ts'
 import { createHandler } from '../http/handler.ts'
@@ -31,8 +32,7 @@ export interface Health {
 
 /** What createHealth needs of its runtime. */
 export interface Runtime {
-  /** Monotonic clock, milliseconds. */
-  readonly now: () => number
+  readonly now: Now
   /** Reads a certificate or another file that the database settings name. */
   readonly readFile: ReadFile
   /** Loads the driver. Called by the first check on a connection of our own. */
@@ -79,10 +79,14 @@ export function createHealth(options: HealthOptions, runtime: Runtime): Health {
   }
 }
 
+/** The paths of the library. The role paths need a session of our own, so they belong to the program. */
+const served = ['/health', '/readyz', '/livez']
+
 /** Removes the prefix, if it is there: some frameworks have removed it already. */
 function routeBelow(prefix: string, method: string, target: string): Route {
   const path = target.replace(/^https?:\/\/[^/?#]*/i, '')
-  return routeOf(method, path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : target, noPages)
+  const route = routeOf(method, path.startsWith(`${prefix}/`) ? path.slice(prefix.length) : target, noPages)
+  return served.includes(route.path) ? route : { kind: 'not_found', path: 'other' }
 }
 
 const noPages = new Map<string, never>()

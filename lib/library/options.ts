@@ -99,7 +99,7 @@ export function readOptions(given: HealthOptions, readFile: ReadFile): Settings 
 /** The ranges, defaults and words are those of the settings of the program. */
 function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus', faults: string[]): number {
   const { parse, accepts, defaultValue } = ownSettings[name]
-  const { [name]: value = defaultValue }: { readonly [name: string]: unknown } = { ...given }
+  const value: unknown = given[name] === undefined ? defaultValue : given[name]
   const parsed = typeof value === 'number' ? parse(String(value)) : undefined
   if (parsed === undefined) faults.push(`${name} must be ${accepts}`)
   return parsed ?? defaultValue

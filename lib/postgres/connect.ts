@@ -14,7 +14,7 @@ export interface Connecting {
   destroy(error: Error): void
 }
 
-/** What connections of one database have in common. */
+/** How to connect. */
 export interface ConnectOptions {
   readonly lookup: net.LookupFunction
   /** How long one of several addresses may take before the next is tried, in ms. Node's default, 250 ms, is too short for a distant server. */
@@ -27,7 +27,7 @@ export interface ConnectOptions {
 const retryDelayMs = 100
 
 /**
- * Starts to connect to `host`, with or without TLS as `conninfo.tls` says. `allow` means plain text here: attempt.ts
+ * Starts to connect to `host`, with or without TLS as `conninfo.tls` says. `allow` means plain text here: fallback.ts
  * tries again with TLS. Never throws: failures reject `connected`.
  */
 export function connect(host: Host, conninfo: CertifiedConninfo, options: ConnectOptions): Connecting {
@@ -47,7 +47,7 @@ export function connect(host: Host, conninfo: CertifiedConninfo, options: Connec
     const secured = startTls(raw, host, conninfo)
     socket = secured
     await eventOf(secured, 'secureConnect').catch(error => {
-      // A lost connection, and an attempt that we gave up, have reasons of their own. Certificate errors have none.
+      // Certificate errors have no reason of their own. A lost connection has one, and so has an attempt that we ended.
       throw reasonOf(error) === 'unknown' ? new TlsFailure(error) : error
     })
     if (negotiation === 'direct' && secured.alpnProtocol !== alpnProtocol) {
@@ -121,7 +121,10 @@ function connectAttempt(host: Host, { lookup, addressTimeoutMs }: ConnectOptions
 /** PostgreSQL's SSLRequest: length 8, code 80877103. */
 const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
 
-/** Asks the server for TLS. False when the server has none and `optional` allows plain text; else that is a TlsFailure. */
+/**
+ * Asks the server for TLS. False if the server has no TLS and `optional` allows plain text. Throws TlsFailure if the
+ * server has no TLS and we need it.
+ */
 async function requestTls(raw: net.Socket, optional: boolean): Promise<boolean> {
   raw.write(sslRequest)
   const answer = String(await eventOf(raw, 'data'))
@@ -132,7 +135,7 @@ async function requestTls(raw: net.Socket, optional: boolean): Promise<boolean> 
   throw codedError('08P01')
 }
 
-/** What TLS without SSLRequest must agree on, so that the server is known to expect PostgreSQL's protocol. */
+/** Direct TLS must negotiate this protocol (ALPN): it shows that the server expects PostgreSQL. */
 const alpnProtocol = 'postgresql'
 
 /** Starts the handshake. Throws TlsFailure when certificate, key or its password can't be used. */
@@ -163,7 +166,10 @@ function startTls(raw: net.Socket, { host }: Host, conninfo: CertifiedConninfo):
   }
 }
 
-/** Whether libpq would send `host` as the server name (SNI): no address may be sent, nor what the resolver reads as one (`127.1`). */
+/**
+ * Whether libpq would send `host` as the server name (SNI). It sends no address, and nothing that the resolver reads as
+ * an address (`127.1`).
+ */
 function isServerName(host: string): boolean {
   return !/^[\d.]*$/.test(host) && !host.includes(':')
 }

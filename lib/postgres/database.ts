@@ -30,7 +30,7 @@ const minPatienceMs = 100
 /** How long `close` waits for a running query. */
 const closeMs = 500
 
-/** What a check has to find out besides SELECT 1, and who is told of SELECT 1 before that. */
+/** What a check asks after SELECT 1, and the function that gets the verdict of SELECT 1 before that. */
 interface Task {
   readonly question: Question
   readonly onHealthy: (verdict: Verdict) => void
@@ -112,7 +112,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   async function askRole(asked: Session, until: number, task: Task, healthy: Verdict): Promise<Verdict> {
     if (task.question === 'health' && asked.wanted === undefined) return healthy
     if (asked.wanted === undefined) task.onHealthy(healthy)
-    // Half of the time: requests for /health that arrive now wait for the end of this check.
+    // Only half of the time: a request for /health that arrives now waits until this check ends.
     const limit = asked.wanted === undefined ? halfOf(until) : until
     try {
       const role = await withDeadline(asked.readRole(), limit, now, () => new Expired('timeout'))
@@ -131,7 +131,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  /** Undefined if the server can't say: then nothing but the lag is unknown. */
+  /** The lag of a standby, in bytes. Undefined if the server can't say; the role stays known. */
   async function askLag(asked: Session, until: number): Promise<number | undefined> {
     try {
       return await withDeadline(asked.readLag(), until, now, () => new Expired('timeout'))

@@ -40,13 +40,16 @@ export function openWithFallback(
     try {
       await session.ready
     } catch (error) {
-      // Without TLS on the server, its first answer is the one that says what is wrong.
+      // The server has no TLS. Its first answer says what is wrong.
       throw codeOf(error) === 'TLS_NOT_OFFERED' ? refusal : error
     }
   }
 }
 
-/** PostgreSQL refuses by pg_hba.conf with 28000; a pooler says that it requires TLS. A wrong password (28P01) is neither. */
+/**
+ * PostgreSQL sends 28000 when pg_hba.conf refuses us. A pooler says that it requires TLS. A wrong password (28P01) is not
+ * a refusal of plain text.
+ */
 function isRefusalOfPlainText(error: unknown): boolean {
   return codeOf(error) === '28000' || reasonOf(error) === 'tls'
 }

@@ -138,7 +138,7 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
 
   function destroy(error: Error) {
     destroyed ??= error
-    // After the search, the error may be that of another host.
+    // After a failed search, the error may come from another host.
     if (!failed) memory.observe(host, error)
     session?.destroy(error)
   }

@@ -1,4 +1,4 @@
-// Looks up host names, one call to the system at a time.
+// Looks up host names, with at most one call to the system per name at a time.
 
 import { lookup as resolve } from 'node:dns'
 import type net from 'node:net'

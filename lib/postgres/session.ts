@@ -68,8 +68,8 @@ export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions
     guardSocket(socket, guard)
     // The driver takes the socket a moment later, and does not notice if it was closed by then.
     socket.once('close', () => onClose(guard.fatal() ?? socket?.errored ?? codedError('CONNECTION_CLOSED')))
-    // The driver connects when it has a query. A check sends a query of its own after this one: it must not be healthy
-    // because of a query that was sent before its request arrived.
+    // The driver connects only when it has a query. This query does not make a check healthy: the check sends its own,
+    // because this one may have been sent before the request arrived.
     await select()
   }
 
@@ -159,8 +159,8 @@ function driverOf(conninfo: Conninfo, connecting: Connecting, usesScram: () => b
     port: [conninfo.hosts[0].port],
     user: conninfo.user,
     database: conninfo.database,
-    // A function, because the driver replaces an empty text by PGPASSWORD. It must not throw: nothing handles that rejection.
-    // Only SCRAM takes a prepared password. The driver asks with each method and does not say which.
+    // A function, because the driver replaces an empty text by PGPASSWORD. It must not throw: nothing handles that.
+    // Only SCRAM takes a prepared password. The driver calls this for each method, and does not name the method.
     pass: () => (usesScram() ? saslprep(conninfo.password) : conninfo.password),
     // The driver leaves out empty ones.
     connection: { application_name: conninfo.applicationName, options: conninfo.options },
@@ -181,7 +181,7 @@ function driverOf(conninfo: Conninfo, connecting: Connecting, usesScram: () => b
     max_lifetime: 0,
     keep_alive: 0,
     prepare: false,
-    // It would send a query of its own, whose rejection nothing handles.
+    // With true, the driver sends a query of its own, and nothing handles its rejection.
     fetch_types: false,
     debug: false,
     publications: '',

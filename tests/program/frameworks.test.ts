@@ -105,6 +105,7 @@ for (const [name, start] of Object.entries(frameworks)) {
     assert.equal(unhealthy.status, 503)
     assert.equal(unhealthy.body, '{"status": "unhealthy","error": "database unreachable"}')
     assert.equal((await ask(`${origin}/own`)).body, 'own')
+    assert.notEqual((await ask(`${origin}/primary`)).status, 503, 'a role path is not one of the library')
 
     health.drain()
     const draining = await ask(`${origin}/health`)
