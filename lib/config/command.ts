@@ -113,6 +113,11 @@ function readMs(option: string, text: string | undefined): number | undefined {
 
 function readUrl(text: string | undefined): URL | undefined {
   if (text === undefined) return undefined
-  if (/^https?:\/\//i.test(text) && URL.canParse(text)) return new URL(text)
+  if (/^https?:\/\//i.test(text) && URL.canParse(text)) {
+    const url = new URL(text)
+    // The page at / is no health endpoint.
+    if (url.pathname === '/') url.pathname = '/health'
+    return url
+  }
   throw new UsageError('The URL to check must begin with http:// or https://')
 }

@@ -5,6 +5,7 @@ import { existsSync } from 'node:fs'
 import { type TestContext, test } from 'node:test'
 import { setTimeout } from 'node:timers/promises'
 import { startChild } from '../support/child.ts'
+import { childrenOf } from '../support/postgres.ts'
 import { ask, root } from '../support/server.ts'
 
 const dev = ['--import', 'tsx', 'dev.ts']
@@ -62,6 +63,16 @@ test('dev passes SIGQUIT on, ends with exit 131 and leaves nothing', guard, asyn
   await said(listening)
   child.kill('SIGQUIT')
   assert.equal(await ended, 131)
+  assertNothingIsLeft(output())
+})
+
+test('dev ends and leaves nothing even if somebody else has frozen its PostgreSQL', guard, async t => {
+  const { process: child, ended, said, output } = start(t)
+  await said(listening)
+  const postmaster = Number(/PostgreSQL (\d+) is up/.exec(output())?.[1])
+  for (const pid of [postmaster, ...childrenOf(postmaster)]) process.kill(pid, 'SIGSTOP')
+  child.kill('SIGINT')
+  assert.equal(await ended, 0)
   assertNothingIsLeft(output())
 })
 

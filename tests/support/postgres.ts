@@ -184,7 +184,9 @@ function createPostgres({ folder, port, account, guard }: Parts): Postgres {
 
   async function stop(mode: StopMode = 'fast') {
     if (!server) return
-    thaw()
+    // Somebody else may have frozen it, too.
+    for (const each of [pid, ...childrenOf(pid)]) signal(each, 'SIGCONT')
+    frozen = []
     signal(pid, stopSignals[mode])
     await ended
   }
@@ -403,7 +405,8 @@ export async function findPort(): Promise<number> {
   }
 }
 
-function childrenOf(pid: number): number[] {
+/** The direct child processes of a process. */
+export function childrenOf(pid: number): number[] {
   const list =
     process.platform === 'linux'
       ? readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8')

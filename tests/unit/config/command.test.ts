@@ -24,7 +24,8 @@ const forms: [string, object][] = [
   ['check --quiet', { ...check, output: 'none' }],
   ['check --wait 30000', { ...check, waitMs: 30_000 }],
   ['check --nagios --wait=1', { ...check, waitMs: 1, output: 'nagios' }],
-  ['check -q http://h/', { ...check, output: 'none', url: new URL('http://h/') }],
+  ['check -q http://h/', { ...check, output: 'none', url: new URL('http://h/health') }],
+  ['check http://h:8000', { ...check, url: new URL('http://h:8000/health') }],
 ]
 
 for (const [line, command] of forms) {
