@@ -62,8 +62,8 @@ test('psql connects to what we connect to, for every string of the list that bot
     assert.ok(server.takeHello()?.includes(place.host), text)
   }
   t.diagnostic(`${compared} strings compared`)
-  // PostgreSQL 15's psql reads 87 of them; a test that compares nothing would always pass.
-  assert.ok(compared > 70, `${compared}`)
+  // PostgreSQL 15's psql reads 133 of them; a test that compares nothing would always pass.
+  assert.ok(compared > 100, `${compared}`)
 })
 
 const passfiles = [
