@@ -70,12 +70,15 @@ test('behind the cache of pgpool-II, /health reports a frozen PostgreSQL as unhe
   const { port, stop } = await startPgpool(program, postgres)
   const url = `postgres://postgres@127.0.0.1:${port}/postgres`
   const server = await startServer({ DATABASE_URL: `${url}?sslmode=disable`, HEALTH_TIMEOUT_MS: '1000' })
-  const client = new pg.Client(url)
+  const client = new pg.Client({ connectionString: url, query_timeout: 10_000 })
   try {
     const health = async () => (await ask(`${server.origin}/health`)).status
     assert.equal(await health(), 200)
     await client.connect()
     await client.query('SELECT 1')
+    // pgpool-II 4.3 answers first, then asks PostgreSQL what it needs to store the result. This waits for that.
+    const cache = await client.query('SHOW POOL_CACHE')
+    assert.notEqual(cache.rows[0].num_cache_entries, '0')
     postgres.freeze()
     const { rows } = await client.query('SELECT 1')
     assert.equal(rows.length, 1, 'pgpool answers others from its cache')
