@@ -99,9 +99,10 @@ export function createProtocolGuard(): ProtocolGuard {
   }
 }
 
-/** Checks the messages of a login against the login's own order. */
+/** Checks the messages of a login against the login's own order. Made for one session. */
 function createAuthenticationGuard() {
-  let step = 0
+  /** The last message. Undefined before the first. */
+  let step: number | undefined
   return { faultOf, usesScram: () => step === sasl || step === saslContinue }
 
   function faultOf(body: Buffer): Error | undefined {
@@ -111,6 +112,10 @@ function createAuthenticationGuard() {
     const shape = authenticationShapes[step]
     // GSSAPI, SSPI and others: the driver does not have them.
     if (shape === undefined) return refusal()
+    // The login is over.
+    if (before === authenticationOk) return violation()
+    // A second SCRAM would make the driver compute the iterations again: a hundred of them blocked it for 2.5 s.
+    if (step === sasl && before !== undefined) return violation()
     if (step === sasl) return body.includes('SCRAM-SHA-256\0', 4) ? undefined : refusal()
     // A server that accepts us without sending its SCRAM signature may not know the password.
     if (step === authenticationOk && (before === sasl || before === saslContinue)) return refusal()

@@ -65,6 +65,8 @@ const refused: [what: string, bytes: Buffer, code?: string][] = [
   ['SCRAM that ends too early', Buffer.concat([scramOffered, authentication(12, 'v=x')])],
   ['SCRAM without a signature', Buffer.concat([scram('4096'), authentication(0)]), '28000'],
   ['SASL without SCRAM', authentication(10, 'OAUTHBEARER\0\0'), '28000'],
+  ['SCRAM a second time', Buffer.concat([scram('4096'), scram('4096')])],
+  ['authentication after the login', Buffer.concat([welcome, authentication(3)])],
   ['MD5 without its salt', authentication(5)],
   ['GSSAPI', authentication(7), '28000'],
   ['a row that is longer than its message', message('D', Buffer.from([0, 1, 0, 0, 1, 0, 49]))],
