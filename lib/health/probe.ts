@@ -28,7 +28,10 @@ export interface ProbeOptions {
     question: Question,
     onHealthy: (verdict: Verdict) => void,
   ) => Promise<Verdict>
-  /** Gives the verdict for requests that reach their deadline while a check is running. Called at most once per check. */
+  /**
+   * Gives the verdict for requests that reach their deadline while a check is running. Called at most once per check. If
+   * it throws, those requests fail, and it is called again for the next.
+   */
   readonly timedOut: () => Verdict
   readonly phase: () => Phase
   readonly now: Now
@@ -140,9 +143,16 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
   function timeOut() {
     const time = now()
     const isOverdue = (request: Request) => isWaiting(request) && request.deadline <= time
-    if (running && [...running.requests, ...pending].some(isOverdue)) {
-      running.timedOut ??= timedOut()
-      tell(running.timedOut, isOverdue)
+    const overdue = [...(running?.requests ?? []), ...pending].filter(isOverdue)
+    if (running && overdue.length > 0) {
+      try {
+        running.timedOut ??= timedOut()
+        tell(running.timedOut, isOverdue)
+      } catch (error) {
+        // Nothing handles an error of a timer: it would end the process.
+        answerAll(overdue, request => request.fail(error))
+        pending = pending.filter(isWaiting)
+      }
     }
     unwatch()
     watch()

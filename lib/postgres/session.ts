@@ -55,8 +55,8 @@ export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions
     openedAt,
     wanted: wantedRoles(conninfo.targetSessionAttrs),
     ready: open(),
-    isOpen,
-    select,
+    isOpen: () => socket?.readyState === 'open',
+    select: () => query(selectOne, isOne),
     readRole: () => query(roleQuestion, rows => readRole(onlyValueOf(rows))),
     readLag: () => query(lagQuestion, rows => readLag(onlyValueOf(rows))),
     destroy: connecting.destroy,
@@ -70,15 +70,7 @@ export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions
     socket.once('close', () => onClose(guard.fatal() ?? socket?.errored ?? codedError('CONNECTION_CLOSED')))
     // The driver connects only when it has a query. This query does not make a check healthy: the check sends its own,
     // because this one may have been sent before the request arrived.
-    await select()
-  }
-
-  function isOpen() {
-    return socket?.readyState === 'open'
-  }
-
-  function select(): Promise<boolean> {
-    return query(selectOne, isOne)
+    await query(selectOne, isOne)
   }
 
   function query<T>(text: TemplateStringsArray, read: (rows: Rows) => T): Promise<T> {
@@ -150,10 +142,33 @@ function guardSocket(socket: Socket, guard: ProtocolGuard) {
   }
 }
 
-/** The driver with every option given: it reads missing ones from PG… variables, or takes defaults made for a pool. */
+/** The options of the driver that are the same for every session. It is made for a pool, and we need one connection. */
+const fixedOptions = {
+  // The driver gets a socket on which TLS is already set up.
+  ssl: false,
+  sslnegotiation: null,
+  max: 1,
+  max_pipeline: 0,
+  backoff: () => 0,
+  // 0 means off for these four: we keep the deadlines and ages.
+  connect_timeout: 0,
+  idle_timeout: 0,
+  max_lifetime: 0,
+  keep_alive: 0,
+  prepare: false,
+  // With true, the driver sends a query of its own, and nothing handles its rejection.
+  fetch_types: false,
+  debug: false,
+  publications: '',
+  // The default prints notices to the console.
+  onnotice() {},
+}
+
+/** Makes the driver. It reads every option that is missing from a PG… variable of the environment, so none is missing. */
 function driverOf(conninfo: Conninfo, connecting: Connecting, usesScram: () => boolean): postgres.Sql {
   let taken = false
   const options = {
+    ...fixedOptions,
     // Arrays, because the driver splits text at commas and colons, which breaks IPv6. It only uses them in error messages.
     host: [conninfo.hosts[0].host],
     port: [conninfo.hosts[0].port],
@@ -169,27 +184,14 @@ function driverOf(conninfo: Conninfo, connecting: Connecting, usesScram: () => b
       taken = true
       return connecting.connected
     },
-    // The driver gets a socket on which TLS is already set up.
-    ssl: false,
-    sslnegotiation: null,
-    max: 1,
-    max_pipeline: 0,
-    backoff: () => 0,
-    // 0 means off for these four: we keep the deadlines and ages.
-    connect_timeout: 0,
-    idle_timeout: 0,
-    max_lifetime: 0,
-    keep_alive: 0,
-    prepare: false,
-    // With true, the driver sends a query of its own, and nothing handles its rejection.
-    fetch_types: false,
-    debug: false,
-    publications: '',
-    target_session_attrs: undefined,
-    no_subscribe: true,
-    // The default prints notices to the console.
-    onnotice() {},
   }
-  // The types of 3.4.9 lack `socket`, `max_pipeline` and others that the code honours.
-  return postgres(options as unknown as postgres.Options<Record<string, never>>) as unknown as postgres.Sql
+  // The driver has no word for "any role", and reads PGTARGETSESSIONATTRS then. Options that it has read once are not read
+  // again, so the second call can leave the role out.
+  const read = createDriver({ ...options, target_session_attrs: 'read-write' }).options
+  return createDriver({ ...read, target_session_attrs: undefined, no_subscribe: true })
+}
+
+/** The types of 3.4.9 lack `socket`, `max_pipeline` and others that the code honours. */
+function createDriver(options: object): postgres.Sql {
+  return postgres(options as postgres.Options<Record<string, never>>) as unknown as postgres.Sql
 }

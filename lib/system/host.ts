@@ -38,11 +38,10 @@ export interface Host {
 /** If more bytes than this wait in the buffer of standard output, its reader has stalled. */
 const maxBufferedBytes = 64 * 1024
 
-/** Opens the host. Removes the variables from the environment that the driver or a child process would misread. */
+/** Opens the host. Removes the variables from the environment that no child process may get. */
 export function openHost(process: NodeJS.Process): Host {
   const env = { ...process.env }
-  // The driver reads PG… variables even for options that it was given (PGTARGETSESSIONATTRS). systemd's variables are
-  // meant for this process only, and not for its children.
+  // systemd's variables are meant for this process only, and not for its children. No child of ours needs a password.
   for (const name of Object.keys(env)) if (/^(PG|LISTEN_|NOTIFY_)/.test(name)) delete process.env[name]
   // glibc asks a silent name server again after 5 s, and a lookup cannot be cancelled: the first check after the name
   // server is back would time out. Other options of resolv.conf stay.

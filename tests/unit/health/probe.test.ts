@@ -399,6 +399,23 @@ test('createProbe() keeps no timer for a check that never ends, once all request
   assert.equal(timers(), idle)
 })
 
+test('check() fails the requests whose deadline has passed if timedOut() throws, and nothing escapes', async () => {
+  const error = new Error('thrown by onVerdict')
+  const probe = createProbe({
+    runCheck: () => new Promise<Verdict>(() => {}),
+    timedOut() {
+      throw error
+    },
+    phase: () => 'serving',
+    now,
+    timeoutMs: 10,
+  })
+  const failed = { status: 'rejected', reason: error }
+  // The first is with the check that runs, the others are pending.
+  const waiting = [answerOf(probe), answerOf(probe), answerOf(probe)]
+  assert.deepEqual(await Promise.allSettled(waiting), [failed, failed, failed])
+})
+
 /** Two ends of one real connection. */
 async function connectedPair(t: TestContext): Promise<[net.Socket, net.Socket]> {
   const server = net.createServer().listen(0, '127.0.0.1')
