@@ -37,12 +37,17 @@ export interface Runtime {
   readonly readFile: ReadFile
   /** Loads the driver. Called by the first check on a connection of our own. */
   readonly loadDatabase: () => Promise<{ createDatabase(options: SessionOptions): SessionSource }>
+  /** Gets the names of the parameters of `database` that have no effect. Called once, if there are any. */
+  readonly onLeftOut: (names: readonly string[]) => void
 }
 
 /** Makes the handlers. Nothing runs until the first request. Throws ConfigError with every fault in the options. */
 export function createHealth(options: HealthOptions, runtime: Runtime): Health {
   const { now } = runtime
   const settings = readOptions(options, runtime.readFile)
+  if ('leftOut' in settings.source && settings.source.leftOut.length > 0) {
+    runtime.onLeftOut(settings.source.leftOut)
+  }
   const life = createLife()
   const source = openSource(settings, life, runtime)
   const checker = createChecker({ ...settings, source, life, now })

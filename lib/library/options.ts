@@ -60,7 +60,7 @@ export interface Settings {
   readonly onVerdict: (verdict: Verdict) => void
   readonly source:
     | Omit<ForeignOptions, 'now'>
-    | Pick<Config, 'readConninfo' | 'connectTimeoutMs' | 'sessionMaxAgeMs'>
+    | Pick<Config, 'readConninfo' | 'connectTimeoutMs' | 'sessionMaxAgeMs' | 'leftOut'>
 }
 
 const names = [
