@@ -37,7 +37,9 @@ export function createHandler(
       try {
         respond(exchange, reply, timing)
       } catch (error) {
-        fail(exchange, error)
+        // Another 500 would fail as this one has.
+        if (reply === internalError) giveUp(exchange)
+        else fail(exchange, error)
       }
     })
   }
@@ -56,11 +58,12 @@ export function createHandler(
   /** An error of our own costs its client a 500, and has no effect on any other client. */
   function fail(exchange: Exchange, error: unknown) {
     onError?.(error)
-    if (exchange.response.headersSent) {
-      onEnd?.(exchange.request)
-      exchange.response.destroy()
-    } else {
-      finish(exchange, internalError, '')
-    }
+    if (exchange.response.headersSent) giveUp(exchange)
+    else finish(exchange, internalError, '')
+  }
+
+  function giveUp({ request, response }: Exchange) {
+    onEnd?.(request)
+    response.destroy()
   }
 }

@@ -188,6 +188,16 @@ test('onVerdict that throws costs the request a 500, and nothing else', async t 
   assert.equal((await askLibrary('GET', '/livez')).status, 200)
 })
 
+test('handler() ends the connection of a response that the service has made impossible to write', async t => {
+  const { handler } = createHealth({ check })
+  const askLibrary = await serve(t, (request, response) => {
+    if (request.url === '/health') response.statusMessage = 'not\nallowed'
+    handler(request, response)
+  })
+  await assert.rejects(askLibrary('GET', '/health'), { code: 'ECONNRESET' })
+  assert.equal((await askLibrary('GET', '/livez')).status, 200)
+})
+
 test('drain(): waiting requests are answered, the signal aborts, no check starts, /livez stays 200', async t => {
   let calls = 0
   const signals: AbortSignal[] = []
