@@ -6,7 +6,7 @@ import { type Build, type Program, runProgram, startProgram } from './program.ts
 import { atLeast, atMost, figure, type Goal, goalTable, median, type Progress, table } from './table.ts'
 import { load } from './wrk.ts'
 
-const peers = ['bare', 'ours', 'obvious', 'fastify'] as const
+const peers = ['bare', 'ours', 'obvious', 'fastify', 'mounted', 'express'] as const
 type Peer = (typeof peers)[number]
 
 const names: Readonly<Record<Peer, string>> = {
@@ -14,6 +14,8 @@ const names: Readonly<Record<Peer, string>> = {
   ours: 'pg-health',
   obvious: 'naive handler',
   fastify: 'Fastify and pg',
+  mounted: 'createHealth() in Express',
+  express: 'naive handler in Express',
 }
 
 export interface LoadOptions {
@@ -50,7 +52,7 @@ interface Round {
   readonly cpuMicros: number
 }
 
-/** Measures every level with fresh processes; takes about clients × 4 × (rounds × seconds + 3) seconds. */
+/** Measures every level with fresh processes; takes about clients × 6 × (rounds × seconds + 3) seconds. */
 export async function measureLoad(
   build: Build,
   database: Postgres,
@@ -189,13 +191,16 @@ function rotate<T>(list: readonly T[], by: number): T[] {
 export function goalsOf(levels: readonly Level[]): Goal[] {
   const goals: Goal[] = []
   for (const { clients, peers, selectMs } of levels) {
-    const { bare, ours, obvious } = peers
+    const { bare, ours, obvious, mounted, express } = peers
     if (selectMs !== undefined) {
       goals.push(
         atMost('1 client: p50, ms; bare + 1.15 × SELECT 1', ours.p50Ms, bare.p50Ms + 1.15 * selectMs),
       )
     }
+    const inExpress = `${clients} client${clients === 1 ? '' : 's'}: rate in Express beside the naive handler`
+    if (clients === 1) goals.push(atLeast(inExpress, mounted.rate / express.rate, 1))
     if (clients !== 64 && clients !== 512) continue
+    goals.push(atLeast(inExpress, mounted.rate / express.rate, 3))
     goals.push(atLeast(`${clients} clients: rate beside the bare server`, ours.ratio[0], 0.95))
     goals.push(atLeast(`${clients} clients: rate beside the naive handler`, ours.rate / obvious.rate, 3))
     if (clients === 64) goals.push(atMost('64 clients: p99 beside the bare server', ours.p99Ratio, 1.3))

@@ -18,7 +18,7 @@ const defaults = {
   idle: '60',
 } as const
 
-const usage = `Usage: npm run bench -- [options]           answers a second beside a bare server, the naive handler, Fastify
+const usage = `Usage: npm run bench -- [options]           answers a second beside a bare server, naive handlers, in Express
        npm run bench -- --start [options]   start, memory, processor time at rest
        npm run bench -- --storm             5,000 connections through a freeze; a slow database
        npm run bench -- --crowd             new connections beside 1,000 busy clients

@@ -22,12 +22,12 @@ export const root = fileURLToPath(new URL('..', import.meta.url))
 export const settleMs = 120_000
 
 export interface Build {
-  /** Holds `dist` with server.js and bench/peers/*.js. */
+  /** Holds `dist` with server.js, library.js and bench/peers/*.js. */
   readonly folder: string
   close(): void
 }
 
-/** Builds the server, as for shipping, and the peers: no process that is measured pays for tsx. */
+/** Builds the server and the library, as for shipping, and the peers: no process that is measured pays for tsx. */
 export async function openBuild(): Promise<Build> {
   const folder = mkdtempSync(join(tmpdir(), 'pg-health-bench-'))
   for (const name of ['node_modules', 'package.json']) symlinkSync(join(root, name), join(folder, name))
@@ -36,7 +36,7 @@ export async function openBuild(): Promise<Build> {
   const dist = join(folder, 'dist')
   const peers = readdirSync(join(root, 'bench/peers')).map(name => `bench/peers/${name}`)
   const options = ['--format=esm', `--outdir=${join(dist, 'bench/peers')}`, '--log-level=warning']
-  await promisify(execFile)('npm', ['run', 'build', '--', `--outdir=${dist}`], { cwd: root })
+  await promisify(execFile)('npm', ['run', 'build', '--', 'library.ts', `--outdir=${dist}`], { cwd: root })
   await promisify(execFile)(join(root, 'node_modules/.bin/esbuild'), [...peers, ...options], { cwd: root })
   return { folder, close }
 }
