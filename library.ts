@@ -1,12 +1,20 @@
 // What a service imports: createHealth() and pgPool(). Importing it has no effect.
-import { createHealth as create, type Health } from './lib/library/health.ts'
-import type { HealthOptions } from './lib/library/options.ts'
+import { createLife } from './lib/health/phase.ts'
+import type { Health, HealthOptions } from './lib/library/api.ts'
+import { createHealth as create } from './lib/library/health.ts'
+import { readOptions, type Settings } from './lib/library/options.ts'
+import { createSource } from './lib/library/source.ts'
 import { readTextFile } from './lib/system/file.ts'
 
 export { ConfigError } from './lib/error.ts'
 export type { Reason, Verdict } from './lib/health/verdict.ts'
-export type { Health } from './lib/library/health.ts'
-export type { CommonOptions, DatabaseOptions, HealthOptions, PoolOptions } from './lib/library/options.ts'
+export type {
+  CommonOptions,
+  DatabaseOptions,
+  Health,
+  HealthOptions,
+  PoolOptions,
+} from './lib/library/api.ts'
 export type { HealthCheck } from './lib/pool/foreign.ts'
 export { type PgClient, type PgPool, pgPool } from './lib/pool/pg.ts'
 
@@ -20,14 +28,28 @@ export { type PgClient, type PgPool, pgPool } from './lib/pool/pg.ts'
  * @throws ConfigError with every fault in the options, in `faults` and in its message.
  */
 export function createHealth(options: HealthOptions): Health {
-  return create(options, {
-    now: () => performance.now(),
-    readFile: readTextFile,
-    // The driver costs time and memory, and a service with its own pool never needs it.
-    loadDatabase: () => import('./lib/postgres/database.ts'),
-    onLeftOut: names =>
-      process.emitWarning(`createHealth() leaves out of database: ${names.join(', ')}`, {
-        code: 'PG_HEALTH_LEFT_OUT',
-      }),
+  const settings = readOptions(options, readTextFile)
+  warnOf(settings)
+  const now = () => performance.now()
+  const life = createLife()
+  // The driver costs time and memory, and a service with its own pool never needs it.
+  const loadDatabase = () => import('./lib/postgres/database.ts')
+  const source = createSource({ ...settings, phase: life.phase, now, loadDatabase })
+  const details = undefined
+  const { handler, fetch, drain, close } = create({
+    ...settings,
+    source,
+    roles: 'absent',
+    life,
+    now,
+    details,
+  })
+  return { handler, fetch, drain, close }
+}
+
+function warnOf({ source }: Settings) {
+  if (!('leftOut' in source) || source.leftOut.length === 0) return
+  process.emitWarning(`createHealth() leaves out of database: ${source.leftOut.join(', ')}`, {
+    code: 'PG_HEALTH_LEFT_OUT',
   })
 }

@@ -2,11 +2,10 @@
 import { type Config, urlOf } from './config/config.ts'
 import { codedError, codeOf, detailsOf } from './error.ts'
 import { exitCodes } from './fault.ts'
-import { createChecker } from './health/checker.ts'
 import { createLife } from './health/phase.ts'
-import { repliesOf } from './health/reply.ts'
 import { createConnections } from './http/connections.ts'
 import { createHttp, type Http } from './http/server.ts'
+import { createHealth } from './library/health.ts'
 import { createLog, type Log } from './monitor/log.ts'
 import { createMonitors } from './monitors.ts'
 import { createDatabase, type Database } from './postgres/database.ts'
@@ -21,47 +20,43 @@ export async function serve(config: Config, host: Host, version: string): Promis
   const socket = readSocket(host.env, host.process.pid)
   const log = openLog(config, host)
   const life = createLife()
-  const { phase } = life
   const readConninfo = () =>
     config.readConninfo(faults =>
       log('stale_secret', `the last good settings are used: ${faults.join('; ')}`),
     )
-  const database = createDatabase({ ...config, readConninfo, phase, now })
+  const database = createDatabase({ ...config, readConninfo, phase: life.phase, now })
   const connections = createConnections(host.maxConnections())
-  const monitors = createMonitors({ config, host, version, log, database, inFlight: connections.inFlight })
+  const inFlight = () => health.inFlight()
+  const monitors = createMonitors({ config, host, version, log, database, inFlight })
 
-  const checker = createChecker({
+  const health = createHealth({
     source: database,
+    roles: 'served',
     life,
     timeoutMs: config.timeoutMs,
+    unhealthyStatus: config.unhealthyStatus,
     now,
-    onVerdict: monitors.observe,
+    details: monitors.details,
+    onVerdict: monitors.onVerdict,
+    onEnd: request => connections.end(request.socket),
+    onError: error =>
+      log('request_failed', 'a request failed because of an internal error', detailsOf(error)),
   })
   const http = createHttp({
     createServer: host.loadModule('node:http').createServer,
-    check: checker.check,
-    replies: repliesOf(config.unhealthyStatus),
-    pages: monitors.pages,
-    phase,
-    now,
+    handler: health.handler,
     connections,
-    onAnswer: monitors.onAnswer,
     onRefused: monitors.onRefused,
-    onError: error =>
-      log('request_failed', 'a request failed because of an internal error', detailsOf(error)),
     onAcceptError: error => log('accept_failed', "can't accept a connection", detailsOf(error)),
   })
   const shutdown = createShutdown({
     steps: {
-      drain() {
-        checker.drain()
-        monitors.showShutdown()
-      },
+      drain: health.drain,
       closeServer(graceMs) {
         life.enter('closing')
         return http.close(graceMs)
       },
-      closeDatabase: database.close,
+      closeDatabase: health.close,
     },
     drainMs: config.drainMs,
     startedBy: host.startedBy,
@@ -81,7 +76,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
   }
   await listen(http, config, socket, host, log)
   // Opens the session. Its verdict is the first result in the log.
-  checker.check(
+  health.check(
     () => {},
     () => {},
   )

@@ -12,8 +12,6 @@ export interface Connections {
   admitRequest(socket: Socket, response: ServerResponse): boolean
   /** Ends a request that was admitted. */
   end(socket: Socket): void
-  /** How many requests wait for their response. */
-  inFlight(): number
 }
 
 /**
@@ -38,12 +36,11 @@ interface Connection {
  *   others.
  */
 export function createConnections(max: number): Connections {
-  let requests = 0
   let events = 0
   // In order of arrival, not of activity: to move an entry for each request costs 7 % of a response's processor time,
   // and to search 8,000 entries for the longest-idle one takes 0.1 ms.
   const connections = new Map<Socket, Connection>()
-  return { admit, admitRequest, end, inFlight: () => requests }
+  return { admit, admitRequest, end }
 
   function admit(socket: Socket) {
     events += 1
@@ -68,7 +65,6 @@ export function createConnections(max: number): Connections {
     const connection = connections.get(socket)
     // It is missing if the connection closed while the parser still held requests of it.
     if (connection && !admitToQueue(connection, response)) return false
-    requests += 1
     events += 1
     if (connection) {
       connection.waiting += 1
@@ -78,7 +74,6 @@ export function createConnections(max: number): Connections {
   }
 
   function end(socket: Socket) {
-    requests -= 1
     const connection = connections.get(socket)
     if (connection) connection.waiting -= 1
   }

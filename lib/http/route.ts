@@ -6,6 +6,9 @@ import { readWish } from './wish.ts'
 /** Pages for people and their tools, by path. Each is rendered on request, and from nothing in the request. */
 export type Pages = ReadonlyMap<string, () => Reply>
 
+/** What is served: the route of each path. */
+export type Routes = ReadonlyMap<string, Route>
+
 /** What a request asks for. */
 export type Route = {
   /** The name under which the request is counted: one of `pathsOf`, never what the client wrote. */
@@ -23,16 +26,35 @@ export const allowed = 'GET, HEAD, OPTIONS'
 /** No OPTIONS: HAProxy sends it to / by default, and a page is there even when the database is down. */
 const allowedOnPages = 'GET, HEAD'
 
+export interface RoutesOptions {
+  /** Whether the paths that ask for a role are served. The pool of a service can't tell the role. */
+  readonly roles: 'served' | 'absent'
+  readonly pages: Pages
+  /** The path in front of all paths; none unless given. */
+  readonly prefix?: string
+}
+
+/**
+ * Makes the table of routes. The paths of checks are there without the prefix, too: some frameworks remove it. The pages
+ * are not, because `/` and `/metrics` belong to the service.
+ */
+export function routesOf({ roles, pages, prefix = '' }: RoutesOptions): Routes {
+  const checks = roles === 'served' ? [...contract, ...rolePaths] : contract
+  const shown = [...pages].map(([path, render]): Entry => [path, { kind: 'page', path, render }])
+  const below = [...checks, ...shown].map(([path, route]): Entry => [`${prefix}${path}`, route])
+  return new Map([...checks, ...below])
+}
+
 /**
  * Routes a request. The target is compared as it is, without decoding, so nothing can be decoded wrongly: `new URL`
  * takes `//x/health` for a host, and throws on `//`.
  *
  * @param target as in the request line: `/health?x`, or `http://host/health`, the absolute form that proxies use.
  */
-export function routeOf(method: string, target: string, pages: Pages): Route {
+export function routeOf(method: string, target: string, routes: Routes): Route {
   const query = target.indexOf('?')
   const path = query < 0 ? target : target.slice(0, query)
-  const route = find(path, pages) ?? find(path.replace(/^https?:\/\/[^/?#]*/i, ''), pages)
+  const route = routes.get(path) ?? routes.get(path.replace(/^https?:\/\/[^/?#]*/i, ''))
   if (route === undefined) return { kind: 'not_found', path: 'other' }
   const allow = route.kind === 'page' ? allowedOnPages : allowed
   if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) {
@@ -46,24 +68,24 @@ function withQuery({ path, wish: { role } }: Route & { readonly kind: 'role' }, 
   return wish ? { kind: 'role', path, wish } : { kind: 'bad_query', path }
 }
 
-function find(path: string, pages: Pages): Route | undefined {
-  const render = pages.get(path)
-  return contract.get(path) ?? (render && { kind: 'page', path, render })
-}
+type Entry = [path: string, route: Route]
 
-const contract: ReadonlyMap<string, Route> = new Map([
+const contract: readonly Entry[] = [
   ['/health', { kind: 'health', path: '/health' }],
   ['/health/', { kind: 'health', path: '/health' }],
   ['/readyz', { kind: 'health', path: '/readyz' }],
   ['/readyz/', { kind: 'health', path: '/readyz' }],
   ['/livez', { kind: 'alive', path: '/livez' }],
   ['/livez/', { kind: 'alive', path: '/livez' }],
+]
+
+const rolePaths: readonly Entry[] = [
   ...rolePath('/primary', 'primary'),
   ...rolePath('/read-write', 'primary'),
   ...rolePath('/replica', 'standby'),
-])
+]
 
-function rolePath(path: string, role: Wish['role']): [string, Route][] {
+function rolePath(path: string, role: Wish['role']): Entry[] {
   const route: Route = { kind: 'role', path, wish: { role } }
   return [
     [path, route],
@@ -72,12 +94,12 @@ function rolePath(path: string, role: Wish['role']): [string, Route][] {
 }
 
 /**
- * All names under which requests are counted, given the paths of the pages. A path for a role has `statuses`: those of
- * its refusals, which HEALTH_UNHEALTHY_STATUS does not change.
+ * All names under which requests are counted. A path for a role has `statuses`: those of its refusals, which
+ * HEALTH_UNHEALTHY_STATUS does not change.
  */
-export function pathsOf(pages: Iterable<string>): { path: string; statuses?: number[] }[] {
-  const routes = [...contract.values()]
-  const roles = routes.filter(({ kind }) => kind === 'role').map(({ path }) => path)
-  const paths = new Set([...routes.map(({ path }) => path), ...pages, 'other'])
-  return [...paths].map(path => (roles.includes(path) ? { path, statuses: [400, 503] } : { path }))
+export function pathsOf(routes: Routes): { path: string; statuses?: number[] }[] {
+  const kinds = new Map([...routes.values()].map(({ path, kind }) => [path, kind]))
+  return [...kinds, ['other'] as const].map(([path, kind]) =>
+    kind === 'role' ? { path, statuses: [400, 503] } : { path },
+  )
 }

@@ -1,15 +1,14 @@
 // Listens for HTTP requests, with limits against bad clients.
-import type { createServer, Server } from 'node:http'
+import type { createServer, RequestListener, Server } from 'node:http'
 import type { AddressInfo, ListenOptions } from 'node:net'
 import type { Connections } from './connections.ts'
-import { createHandler, type HandlerOptions } from './handler.ts'
 import { refusalOf } from './refusal.ts'
-import { type Pages, routeOf } from './route.ts'
 
-export interface HttpOptions extends Required<Omit<HandlerOptions, 'onEnd'>> {
+export interface HttpOptions {
   /** That of node:http. An `import` of it would also load the WebSocket client: 20 ms and 3 MB (Node 24). */
   readonly createServer: typeof createServer
-  readonly pages: Pages
+  /** Answers a request, and then ends it in `connections`. Must not throw. */
+  readonly handler: RequestListener
   readonly connections: Connections
   /** Called for each request that Node's parser refuses, with the status of the refusal. */
   readonly onRefused: (status: number) => void
@@ -41,11 +40,10 @@ const hardening = {
 
 /** Creates the server. It does not listen yet. */
 export function createHttp(options: HttpOptions): Http {
-  const { pages, connections, onRefused } = options
-  const handle = createHandler({ ...options, onEnd: request => connections.end(request.socket) })
+  const { handler, connections, onRefused } = options
   const server = options.createServer(hardening, (request, response) => {
     if (!connections.admitRequest(request.socket, response)) return void request.socket.destroy()
-    handle(request, response, routeOf(request.method ?? '', request.url ?? '', pages))
+    handler(request, response)
   })
   // A client that closes its sending half after the request (`nc -N`) still gets the response.
   Object.assign(server, { httpAllowHalfOpen: true })

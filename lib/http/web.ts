@@ -1,15 +1,13 @@
 // Answers requests of the web standard: Request in, Response out.
-import type { Now } from '../health/deadline.ts'
-import type { Phase } from '../health/phase.ts'
 import { internalError, type Reply } from '../health/reply.ts'
 import { type AnswersOptions, createAnswers } from './answer.ts'
+import type { HandlerOptions } from './handler.ts'
 import { bodyOf, closesConnection, headersOf } from './response.ts'
 import type { Route } from './route.ts'
 
-export interface WebOptions extends Pick<AnswersOptions<WebExchange>, 'check' | 'replies'> {
-  readonly phase: () => Phase
-  readonly now: Now
-}
+export interface WebOptions
+  extends Pick<AnswersOptions<WebExchange>, 'check' | 'replies'>,
+    Pick<HandlerOptions, 'phase' | 'now' | 'onAnswer'> {}
 
 /** One request, from its arrival to its response. */
 interface WebExchange {
@@ -21,7 +19,7 @@ interface WebExchange {
 
 /** Creates a function that answers one request, with the same status, headers and body as the handler. */
 export function createWeb(options: WebOptions): (request: Request, route: Route) => Promise<Response> {
-  const { check, replies, phase, now } = options
+  const { check, replies, phase, now, onAnswer } = options
   const answer = createAnswers<WebExchange>({
     check,
     replies,
@@ -33,7 +31,8 @@ export function createWeb(options: WebOptions): (request: Request, route: Route)
   function responseOf({ request, route, arrivedAt }: WebExchange, reply: Reply, timing: string): Response {
     const { method, headers } = request
     const body = bodyOf(method, route, reply)
-    const written = headersOf(method, route, reply, body, now() - arrivedAt, timing)
+    const totalMs = now() - arrivedAt
+    const written = headersOf(method, route, reply, body, totalMs, timing)
     const sizes = {
       'content-length': headers.get('content-length') ?? undefined,
       'transfer-encoding': headers.get('transfer-encoding') ?? undefined,
@@ -43,6 +42,7 @@ export function createWeb(options: WebOptions): (request: Request, route: Route)
     const pairs = written.flatMap((name, at): [string, string][] =>
       at % 2 === 0 ? [[name, written[at + 1] ?? '']] : [],
     )
+    onAnswer?.(route.path, reply.status, totalMs)
     return new Response(method === 'HEAD' ? null : body, { status: reply.status, headers: pairs })
   }
 }

@@ -3,54 +3,8 @@ import { type Config, type ReadFile, readConfig } from '../config/config.ts'
 import { ownSettings } from '../config/settings.ts'
 import { ConfigError } from '../error.ts'
 import type { Verdict } from '../health/verdict.ts'
-import type { ForeignOptions, HealthCheck } from '../pool/foreign.ts'
-
-/** Options of `createHealth()` that do not depend on where the connection comes from. */
-export interface CommonOptions {
-  /** Every request is answered within this many milliseconds, 200 to 60000. Default: 2000. */
-  readonly timeoutMs?: number | undefined
-  /** The status of an unhealthy response: 200, or 500 to 599. Default: 503. */
-  readonly unhealthyStatus?: number | undefined
-  /**
-   * The path in front of /health, /readyz and /livez: `/internal` for /internal/health. Needed where the framework does
-   * not remove it. Default: none.
-   */
-  readonly prefix?: string | undefined
-  /**
-   * Called with each verdict, for logs and metrics. `verdict.error` is the raw error of the driver: it may hold secrets.
-   * If it throws, the requests that wait for the verdict get 500. Default: none.
-   */
-  readonly onVerdict?: ((verdict: Verdict) => void) | undefined
-}
-
-/** The check uses the pool of the service. */
-export interface PoolOptions extends CommonOptions {
-  /** Sends one query through the pool of the service: `pgPool(pool)`, or a function. Healthy if it resolves. */
-  readonly check: HealthCheck
-  /** The value that the check must resolve with, compared by `Object.is`. Default: anything but `false`. */
-  readonly expect?: ForeignOptions['expect']
-  /**
-   * How many calls of `check` may be unsettled at the same time, 1 to 10. Each may hold a connection of the pool.
-   * Default: 2.
-   */
-  readonly maxPending?: number | undefined
-  readonly database?: undefined
-}
-
-/** The check uses a connection of its own, as the program does. */
-export interface DatabaseOptions extends CommonOptions {
-  /**
-   * A postgres:// URL or another form of docs/configuration.md. The environment is not read. `undefined` throws; it is
-   * here for `process.env.DATABASE_URL`.
-   */
-  readonly database: string | undefined
-  readonly check?: undefined
-  readonly expect?: undefined
-  readonly maxPending?: undefined
-}
-
-/** Options of `createHealth()`: `check` or `database`, and what both share. */
-export type HealthOptions = PoolOptions | DatabaseOptions
+import type { ForeignOptions } from '../pool/foreign.ts'
+import type { HealthOptions, PoolOptions } from './api.ts'
 
 /** The options, checked, with their defaults. */
 export interface Settings {

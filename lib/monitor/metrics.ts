@@ -19,8 +19,8 @@ export interface MetricsOptions {
   readonly date: () => Date
   /** How many requests wait for their response. */
   readonly inFlight: () => number
-  /** How many sessions with the database have been opened. */
-  readonly connectionsOpened: () => number
+  /** How many sessions with the database have been opened. Undefined if the pool belongs to a service. */
+  readonly connectionsOpened: () => number | undefined
   /** Metrics that follow our own. */
   readonly more: readonly Series[]
 }

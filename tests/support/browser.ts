@@ -6,6 +6,8 @@ import { type Browser, type BrowserContext, type BrowserContextOptions, chromium
 import { repliesOf } from '../../lib/health/reply.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
 import { createConnections } from '../../lib/http/connections.ts'
+import { createHandler } from '../../lib/http/handler.ts'
+import { routeOf, routesOf } from '../../lib/http/route.ts'
 import { createHttp } from '../../lib/http/server.ts'
 import { createHistory } from '../../lib/monitor/history.ts'
 import { pagesOf } from '../../lib/page/page.ts'
@@ -84,22 +86,29 @@ export async function openStage(t: TestContext): Promise<Stage> {
   const history = createHistory({ now: () => clock.ms, date: () => new Date(noon.getTime() + clock.ms) })
   const requests: string[] = []
   let verdict: Verdict = { by: 'check', result: 'healthy', queryMs: 0.9 }
-  const http = createHttp({
-    createServer,
+  const connections = createConnections(100)
+  const answer = createHandler({
     check: answer => {
       history.observe(verdict)
       answer(verdict, 0)
     },
     replies: repliesOf(503),
-    pages: new Map(pagesOf({ ...history, version: '0.1.0', unhealthyStatus: 503 })),
     now: () => performance.now(),
-    connections: createConnections(100),
     phase: () => 'serving',
     onAnswer: path => requests.push(path),
-    onRefused() {},
+    onEnd: ({ socket }) => connections.end(socket),
     onError: error => {
       throw error
     },
+  })
+  const pages = new Map(pagesOf({ ...history, version: '0.1.0', unhealthyStatus: 503 }))
+  const routes = routesOf({ roles: 'served', pages })
+  const http = createHttp({
+    createServer,
+    handler: (request, response) =>
+      answer(request, response, routeOf(request.method ?? '', request.url ?? '', routes)),
+    connections,
+    onRefused() {},
     onAcceptError: error => {
       throw error
     },

@@ -9,6 +9,8 @@ import { createLife } from '../../lib/health/phase.ts'
 import { repliesOf } from '../../lib/health/reply.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
 import { createConnections } from '../../lib/http/connections.ts'
+import { createHandler, type HandlerOptions } from '../../lib/http/handler.ts'
+import { type Pages, routeOf, routesOf } from '../../lib/http/route.ts'
 import { createHttp, type HttpOptions } from '../../lib/http/server.ts'
 
 /** A check as a test writes it. */
@@ -23,7 +25,7 @@ export const isHealthy = answering({ by: 'check', result: 'healthy', queryMs: 1 
 export const neverCalled: Check = () => assert.fail('the check was called')
 
 const callsBack =
-  (check: Check): HttpOptions['check'] =>
+  (check: Check): HandlerOptions['check'] =>
   (answer, fail) => {
     check().then(({ verdict, waitMs }) => answer(verdict, waitMs), fail)
   }
@@ -36,40 +38,54 @@ export interface Answer {
   readonly body: string
 }
 
-/** What `createHttp` gets, where a test says nothing else. */
-export function optionsOf(check: Check): HttpOptions {
-  return {
-    createServer,
-    check: callsBack(check),
-    replies: repliesOf(503),
-    pages: new Map(),
-    now: () => performance.now(),
-    connections: createConnections(100),
-    phase: () => 'serving',
-    onAnswer() {},
-    onRefused() {},
-    onError() {},
-    onAcceptError() {},
-  }
+/** What a test may say about the server and about the handler of its requests. */
+export interface ServeOptions extends Omit<HttpOptions, 'handler'>, Omit<HandlerOptions, 'check' | 'onEnd'> {
+  readonly check: Check
+  readonly pages: Pages
+}
+
+/** What `serve` uses, where a test says nothing else. */
+const defaults: Omit<ServeOptions, 'phase' | 'connections'> = {
+  createServer,
+  check: isHealthy,
+  replies: repliesOf(503),
+  pages: new Map(),
+  now: () => performance.now(),
+  onRefused() {},
+  onAcceptError() {},
 }
 
 /** Starts a server, which ends with the test. */
-export async function serve(
-  t: TestContext,
-  { check = isHealthy, ...options }: Partial<Omit<HttpOptions, 'check'>> & { check?: Check } = {},
-) {
+export async function serve(t: TestContext, given: Partial<ServeOptions> = {}) {
   const faults: unknown[] = []
   const refused: number[] = []
   const life = createLife()
-  const { connections = createConnections(100) } = options
-  const http = createHttp({
-    ...optionsOf(check),
-    connections,
+  const options: ServeOptions = {
+    ...defaults,
     phase: life.phase,
+    connections: createConnections(100),
     onRefused: status => refused.push(status),
     onError: error => faults.push(error),
     onAcceptError: error => faults.push(error),
+    ...given,
+  }
+  const { connections } = options
+  let inFlight = 0
+  const handle = createHandler({
     ...options,
+    check: callsBack(options.check),
+    onEnd({ socket }) {
+      inFlight -= 1
+      connections.end(socket)
+    },
+  })
+  const routes = routesOf({ roles: 'served', pages: options.pages })
+  const http = createHttp({
+    ...options,
+    handler(request, response) {
+      inFlight += 1
+      handle(request, response, routeOf(request.method ?? '', request.url ?? '', routes))
+    },
   })
   const port = (await http.listen({ port: 0, host: '127.0.0.1' }))?.port ?? 0
   const sockets: net.Socket[] = []
@@ -90,7 +106,7 @@ export async function serve(
   })
   return {
     life,
-    connections,
+    inFlight: () => inFlight,
     http,
     port,
     faults,

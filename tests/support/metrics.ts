@@ -1,15 +1,16 @@
 // Parses /metrics, and makes the metrics without a server.
 import assert from 'node:assert/strict'
-import { pathsOf } from '../../lib/http/route.ts'
+import { pathsOf, routesOf } from '../../lib/http/route.ts'
 import { createMetrics, type MetricsOptions } from '../../lib/monitor/metrics.ts'
 import { createProcessSeries } from '../../lib/monitor/process.ts'
 
 /** All metrics as the program makes them, with a fixed clock and figures from the test. */
 export function createTable(options: Partial<MetricsOptions> = {}) {
   const date = () => new Date(1_700_000_000_000)
+  const pages = new Map([['/metrics', () => ({ status: 200, body: '' })]])
   return createMetrics({
     version: '1.2.3',
-    paths: pathsOf(['/metrics']),
+    paths: pathsOf(routesOf({ roles: 'served', pages })),
     unhealthyStatus: 503,
     date,
     inFlight: () => 0,

@@ -17,24 +17,24 @@ const rooms: Record<string, readonly string[]> = {
   pool: ['health', 'postgres'],
   config: ['conninfo'],
   http: ['health'],
-  library: ['health', 'pool', 'config', 'http'],
   monitor: ['health'],
   page: ['health', 'monitor'],
+  library: ['health', 'pool', 'config', 'http', 'monitor', 'page'],
   client: ['config'],
   system: ['monitor'],
 }
 
 /** The door of each room: the files that may be imported from outside it. All other files are private. */
 const doors: Record<string, readonly string[]> = {
-  health: ['checker', 'deadline', 'phase', 'probe', 'reply', 'role', 'source', 'verdict'],
+  health: ['deadline', 'phase', 'probe', 'reply', 'role', 'source', 'verdict'],
   conninfo: ['conninfo', 'parameters'],
   postgres: ['database', 'reason'],
   pool: ['foreign', 'pg'],
   config: ['command', 'config', 'settings'],
   http: ['connections', 'handler', 'pages', 'route', 'server', 'web'],
-  library: ['health', 'options'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
+  library: ['api', 'details', 'health', 'options', 'source'],
   client: ['check', 'nagios'],
   system: ['file', 'host', 'shutdown', 'signal', 'systemd'],
 }

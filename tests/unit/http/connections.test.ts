@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createConnections } from '../../../lib/http/connections.ts'
 import { type Check, held, serve } from '../../support/http.ts'
 
@@ -144,20 +143,5 @@ describe('createHttp()', { concurrency: true }, () => {
     await waiting.closed
     later.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
     assert.equal((await later.reply()).status, 200)
-  })
-
-  test('inFlight() counts the requests that wait for a response', async t => {
-    const { check, called, answer } = held()
-    const { connect, connections } = await serve(t, { check })
-    assert.equal(connections.inFlight(), 0)
-    const [gone, patient] = [await connect(), await connect()]
-    gone.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
-    await called
-    await gone.reset()
-    patient.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
-    while (connections.inFlight() < 2) await nextTurn()
-    answer({ by: 'check', result: 'healthy' })
-    assert.equal((await patient.reply()).status, 200)
-    assert.equal(connections.inFlight(), 0)
   })
 })

@@ -1,16 +1,10 @@
 // Errors of our own, and clients that go away: one client is affected, and no other.
 import assert from 'node:assert/strict'
+import { createServer } from 'node:http'
 import { describe, test } from 'node:test'
+import { createConnections } from '../../../lib/http/connections.ts'
 import { createHttp } from '../../../lib/http/server.ts'
-import {
-  answering,
-  assertHeaders,
-  type Check,
-  held,
-  isHealthy,
-  optionsOf,
-  serve,
-} from '../../support/http.ts'
+import { answering, assertHeaders, type Check, held, isHealthy, serve } from '../../support/http.ts'
 
 describe('createHttp()', { concurrency: true }, () => {
   const rejecting: Check = () => Promise.reject(new Error('ours'))
@@ -54,7 +48,8 @@ describe('createHttp()', { concurrency: true }, () => {
 
   test('listen() rejects with the code of the system when the port is taken', async t => {
     const { port } = await serve(t)
-    const second = createHttp(optionsOf(isHealthy))
+    const options = { createServer, connections: createConnections(1), handler() {}, onRefused() {} }
+    const second = createHttp({ ...options, onAcceptError() {} })
     await assert.rejects(second.listen({ port, host: '127.0.0.1' }), { code: 'EADDRINUSE' })
   })
 
@@ -72,9 +67,9 @@ describe('createHttp()', { concurrency: true }, () => {
     const throwing = () => {
       throw new Error('ours')
     }
-    const { ask, faults, connections } = await serve(t, { pages: new Map([['/page', throwing]]) })
+    const { ask, faults, inFlight } = await serve(t, { pages: new Map([['/page', throwing]]) })
     assert.equal((await ask('GET /page HTTP/1.1\r\nHost: h\r\n\r\n')).status, 500)
-    assert.deepEqual([faults.length, connections.inFlight()], [1, 0])
+    assert.deepEqual([faults.length, inFlight()], [1, 0])
     assert.equal((await ask('GET /health HTTP/1.0\r\n\r\n')).status, 200)
   })
 

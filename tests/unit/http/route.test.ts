@@ -1,10 +1,11 @@
 // The table of routes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Pages, pathsOf, type Route, routeOf } from '../../../lib/http/route.ts'
+import { pathsOf, type Route, routeOf, routesOf } from '../../../lib/http/route.ts'
 
-const pages: Pages = new Map([['/metrics', () => ({ status: 200, body: '' })]])
-const kindOf = (method: string, target: string) => routeOf(method, target, pages).kind
+const pages = new Map([['/metrics', () => ({ status: 200, body: '' })]])
+const routes = routesOf({ roles: 'served', pages })
+const kindOf = (method: string, target: string) => routeOf(method, target, routes).kind
 
 const targets: Record<Exclude<Route['kind'], 'method_not_allowed'>, readonly string[]> = {
   health: [
@@ -146,14 +147,14 @@ test('routeOf() says "not found" before "not allowed"', () => {
 })
 
 test('routeOf() counts every request under a path of pathsOf(), whatever the client wrote', () => {
-  const pathOf = (method: string, target: string) => routeOf(method, target, pages).path
+  const pathOf = (method: string, target: string) => routeOf(method, target, routes).path
   assert.equal(pathOf('GET', '/health/?x=1'), '/health')
   assert.equal(pathOf('PUT', 'http://h/readyz'), '/readyz')
   assert.equal(pathOf('GET', '/metrics'), '/metrics')
   assert.equal(pathOf('GET', '/constructor'), 'other')
   assert.equal(pathOf('GET', '/replica/?lag=1'), '/replica')
   assert.equal(pathOf('GET', '/replica?nonsense'), '/replica')
-  assert.deepEqual(pathsOf(pages.keys()), [
+  assert.deepEqual(pathsOf(routes), [
     { path: '/health' },
     { path: '/readyz' },
     { path: '/livez' },
@@ -177,19 +178,41 @@ test('routeOf() reads the limit of the lag in bytes: kB, MB, GB and TB are power
     ['?lag=3TB', 3_298_534_883_328],
   ]
   for (const [query, bytes] of limits) {
-    const route = routeOf('GET', `/replica${query}`, pages)
+    const route = routeOf('GET', `/replica${query}`, routes)
     const wish = bytes === undefined ? { role: 'standby' } : { role: 'standby', maxLagBytes: bytes }
     assert.deepEqual(route, { kind: 'role', path: '/replica', wish }, query)
   }
 })
 
-test('routeOf() has no page except those it is given', () => {
-  assert.equal(routeOf('GET', '/metrics', new Map()).kind, 'not_found')
+test('routesOf() has no page except those it is given, and no path for a role if they are absent', () => {
+  const few = routesOf({ roles: 'absent', pages: new Map() })
+  for (const target of ['/metrics', '/primary', '/replica?lag=1', '/read-write/']) {
+    assert.equal(routeOf('GET', target, few).kind, 'not_found', target)
+  }
+  assert.deepEqual(pathsOf(few), [
+    { path: '/health' },
+    { path: '/readyz' },
+    { path: '/livez' },
+    { path: 'other' },
+  ])
+})
+
+test('routesOf() has the checks with the prefix and without it, and the pages only with it', () => {
+  const below = routesOf({ roles: 'served', pages, prefix: '/internal' })
+  for (const path of ['/health', '/livez/', '/replica', '/internal/health', '/internal/metrics']) {
+    assert.notEqual(routeOf('GET', path, below).kind, 'not_found', path)
+    assert.notEqual(routeOf('GET', `http://h${path}?x`, below).kind, 'not_found', path)
+  }
+  for (const path of ['/metrics', '/internal', '/internal/internal/health', '/INTERNAL/health']) {
+    assert.equal(routeOf('GET', path, below).kind, 'not_found', path)
+  }
+  assert.equal(routeOf('GET', '/internal/metrics', below).path, '/metrics')
+  assert.deepEqual(pathsOf(below), pathsOf(routes))
 })
 
 test('routeOf() refuses OPTIONS on a page, where HAProxy would see 200 while the database is down', () => {
-  assert.equal(routeOf('HEAD', '/metrics', pages).kind, 'page')
-  assert.deepEqual(routeOf('OPTIONS', '/metrics', pages), {
+  assert.equal(routeOf('HEAD', '/metrics', routes).kind, 'page')
+  assert.deepEqual(routeOf('OPTIONS', '/metrics', routes), {
     kind: 'method_not_allowed',
     path: '/metrics',
     allow: 'GET, HEAD',

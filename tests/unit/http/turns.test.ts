@@ -26,12 +26,12 @@ test('createTurns() runs so many tasks per turn, in their order, and the first o
 test('createHttp() sends at most 128 responses per turn: libuv accepts one connection per turn', async t => {
   const { check, answer } = held()
   let sent = 0
-  const { connect, connections } = await serve(t, { check, onAnswer: () => (sent += 1) })
+  const { connect, inFlight } = await serve(t, { check, onAnswer: () => (sent += 1) })
   for (let client = 0; client < 20; client += 1) {
     const { socket } = await connect()
     socket.write('GET /health HTTP/1.1\r\n\r\n'.repeat(10))
   }
-  while (connections.inFlight() < 200) await nextTurn()
+  while (inFlight() < 200) await nextTurn()
   answer({ by: 'check', result: 'healthy' })
   const counts: number[] = []
   for (let before = 0; sent < 200; before = sent) {
