@@ -1,10 +1,12 @@
 // What a service imports: createHealth() and pgPool(). Importing it has no effect.
 import { createLife } from './lib/health/phase.ts'
 import type { Health, HealthOptions } from './lib/library/api.ts'
+import { createDetails } from './lib/library/details.ts'
 import { createHealth as create } from './lib/library/health.ts'
 import { readOptions, type Settings } from './lib/library/options.ts'
 import { createSource } from './lib/library/source.ts'
 import { readTextFile } from './lib/system/file.ts'
+import { readVersion } from './lib/system/version.ts'
 
 export { ConfigError } from './lib/error.ts'
 export type { Reason, Verdict } from './lib/health/verdict.ts'
@@ -35,15 +37,21 @@ export function createHealth(options: HealthOptions): Health {
   // The driver costs time and memory, and a service with its own pool never needs it.
   const loadDatabase = () => import('./lib/postgres/database.ts')
   const source = createSource({ ...settings, phase: life.phase, now, loadDatabase })
-  const details = undefined
-  const { handler, fetch, drain, close } = create({
-    ...settings,
-    source,
-    roles: 'absent',
-    life,
-    now,
-    details,
-  })
+  const details = settings.pages
+    ? createDetails({
+        version: readVersion(import.meta.url),
+        roles: 'absent',
+        unhealthyStatus: settings.unhealthyStatus,
+        now,
+        date: () => new Date(),
+        inFlight: () => health.inFlight(),
+        connectionsOpened: source.connectionsOpened,
+        // Those of the process belong to the metrics of the service.
+        more: [],
+      })
+    : undefined
+  const health = create({ ...settings, source, roles: 'absent', life, now, details })
+  const { handler, fetch, drain, close } = health
   return { handler, fetch, drain, close }
 }
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env node
 // Runs the command that the command line names; the only file that touches `process`.
-import { readFileSync } from 'node:fs'
 import { type Command, type Output, readCommand, usage } from './lib/config/command.ts'
 import { describeConfig, readClientConfig, readConfig } from './lib/config/config.ts'
 import { settingsHelp } from './lib/config/settings.ts'
 import { reportFault } from './lib/fault.ts'
 import { openHost } from './lib/system/host.ts'
+import { readVersion } from './lib/system/version.ts'
 
 const host = openHost(process)
 let output: Output = 'line'
@@ -22,7 +22,7 @@ async function run(command: Command) {
     case 'help':
       return host.print(`${usage}\n${settingsHelp()}`)
     case 'version':
-      return host.print(`pg-health ${version()}\n`)
+      return host.print(`pg-health ${readVersion(import.meta.url)}\n`)
     case 'check-config':
       return host.print(describeConfig(config()))
     case 'check': {
@@ -33,17 +33,11 @@ async function run(command: Command) {
     }
     case 'serve': {
       const { serve } = await import('./lib/serve.ts')
-      return serve(config(), host, version())
+      return serve(config(), host, readVersion(import.meta.url))
     }
   }
 }
 
 function config() {
   return readConfig(host.env, host.readTextFile, host.userName())
-}
-
-/** package.json is beside server.ts in a checkout, and above dist/server.js in the package. */
-function version(): string {
-  const path = import.meta.url.endsWith('.ts') ? './package.json' : '../package.json'
-  return JSON.parse(readFileSync(new URL(path, import.meta.url), 'utf8')).version
 }

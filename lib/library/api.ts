@@ -15,6 +15,11 @@ export interface CommonOptions {
    */
   readonly prefix?: string | undefined
   /**
+   * Whether `/`, `/history` and `/metrics` are served, below the prefix. Without a prefix, and unless the handlers are
+   * mounted below a path, they take those paths of the service. Default: false.
+   */
+  readonly pages?: boolean | undefined
+  /**
    * Called with each verdict, for logs and metrics. `verdict.error` is the raw error of the driver: it may hold secrets.
    * If it throws, the requests that wait for the verdict get 500. Default: none.
    */
@@ -53,8 +58,9 @@ export type HealthOptions = PoolOptions | DatabaseOptions
 /** What `createHealth()` returns. The functions need no `this`. */
 export interface Health {
   /**
-   * Answers a request of node:http on /health, /readyz and /livez, each with or without a slash at its end. Without
-   * `next`, any other path gets 404; with `next`, as in Express, it is passed on. It never throws.
+   * Answers a request of node:http on /health, /readyz and /livez, each with or without a slash at its end, and on the
+   * pages if they are asked for. Without `next`, any other path gets 404; with `next`, as in Express, it is passed on. It
+   * never throws.
    */
   readonly handler: (request: IncomingMessage, response: ServerResponse, next?: () => void) => void
   /** The same for the web standard. Any other path gets 404. It never rejects. */

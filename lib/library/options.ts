@@ -11,6 +11,7 @@ export interface Settings {
   readonly timeoutMs: number
   readonly unhealthyStatus: number
   readonly prefix: string
+  readonly pages: boolean
   readonly onVerdict: (verdict: Verdict) => void
   readonly source:
     | Omit<ForeignOptions, 'now'>
@@ -23,6 +24,7 @@ const names = [
   'expect',
   'maxPending',
   'onVerdict',
+  'pages',
   'prefix',
   'timeoutMs',
   'unhealthyStatus',
@@ -34,15 +36,17 @@ export function readOptions(given: HealthOptions, readFile: ReadFile): Settings 
   const faults = Object.keys(given)
     .filter(name => !names.includes(name))
     .map(name => `${/^\w{1,40}$/.test(name) ? name : 'an option'} is unknown; known are ${names.join(', ')}`)
-  const { prefix = '', onVerdict = () => {} } = given
+  const { prefix = '', pages = false, onVerdict = () => {} } = given
   if (typeof prefix !== 'string' || !/^(\/[\w.~%+@:-]+)*$/.test(prefix)) {
     faults.push('prefix must begin with a slash, and not end with one, like /internal')
   }
+  if (typeof pages !== 'boolean') faults.push('pages must be true or false')
   if (typeof onVerdict !== 'function') faults.push('onVerdict must be a function')
   const common = {
     timeoutMs: readNumber(given, 'timeoutMs', faults),
     unhealthyStatus: readNumber(given, 'unhealthyStatus', faults),
     prefix,
+    pages,
     onVerdict,
   }
   const source = readSource(given, readFile, faults)

@@ -29,6 +29,7 @@ const wrong: readonly (readonly [given: unknown, ...faults: RegExp[]])[] = [
   ...['internal', '/', '/internal/', '/a?b', '/a b', 1, null].map(
     prefix => [{ check, prefix }, /^prefix must begin with a slash, and not end with one/] as const,
   ),
+  ...['on', 1, null].map(pages => [{ check, pages }, /^pages must be true or false$/] as const),
   [{ check, onVerdict: 'log' }, /^onVerdict must be a function$/],
   [{ check, timeout: 1 }, /^timeout is unknown; known are check, database, /],
   [{ check, 'a secret\n': 1 }, /^an option is unknown; known are /],
@@ -46,9 +47,10 @@ const wrong: readonly (readonly [given: unknown, ...faults: RegExp[]])[] = [
     /^maxPending needs check/,
   ],
   [
-    { check: 1, timeoutMs: 1, unhealthyStatus: 1, prefix: 1, maxPending: 0, more: 1 },
+    { check: 1, timeoutMs: 1, unhealthyStatus: 1, prefix: 1, pages: 1, maxPending: 0, more: 1 },
     /^more is unknown/,
     /^prefix must/,
+    /^pages must/,
     /^timeoutMs must/,
     /^unhealthyStatus must/,
     /^check must/,
@@ -75,8 +77,14 @@ test('createHealth() takes what is at the limits, and does nothing with it', () 
   const unused = () => assert.fail('the check was called')
   for (const given of [
     { timeoutMs: 200, unhealthyStatus: 200, maxPending: 1, prefix: '' },
-    { timeoutMs: 60_000, unhealthyStatus: 599, maxPending: 10, prefix: '/a/b.c' },
-    { timeoutMs: undefined, unhealthyStatus: undefined, maxPending: undefined, prefix: undefined },
+    { timeoutMs: 60_000, unhealthyStatus: 599, maxPending: 10, prefix: '/a/b.c', pages: true },
+    {
+      pages: undefined,
+      timeoutMs: undefined,
+      unhealthyStatus: undefined,
+      maxPending: undefined,
+      prefix: undefined,
+    },
     { expect: null },
     { expect: 1n },
   ]) {
