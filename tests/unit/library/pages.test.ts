@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { createServer, type IncomingMessage, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type CommonOptions, createHealth, type HealthCheck } from '../../../library.ts'
 import { samplesOf } from '../../support/metrics.ts'
 import { ask } from '../../support/server.ts'
@@ -138,26 +139,22 @@ test('/metrics leaves the process, the sessions of a foreign pool and the paths 
 })
 
 test('/metrics counts the requests in flight, until a client is gone or has its response', async t => {
-  let answer = (_: unknown) => {}
-  const { health, origin } = await serve(t, {
-    pages: true,
-    check: () =>
-      new Promise(resolve => {
-        answer = resolve
-      }),
+  let answer = () => {}
+  const answered = new Promise<void>(resolve => {
+    answer = resolve
   })
+  const { health, origin } = await serve(t, { pages: true, check: () => answered })
   const inFlight = async () => (await shown(health)).get('pghealth_http_requests_in_flight')
   assert.equal(await inFlight(), 1, 'the scrape itself')
-  const waiting = [ask(`${origin}/health`), health.fetch(new Request('http://h/health'))]
+  // The request of fetch() starts a check. The other two share the next one.
+  const waiting = [health.fetch(new Request('http://h/health')), ask(`${origin}/health`)]
   const gone = send(`${origin}/health`, { agent: false }).on('error', () => {})
   gone.end()
-  while ((await inFlight()) !== 4) await new Promise(setImmediate)
+  while ((await inFlight()) !== 4) await nextTurn()
   gone.destroy()
-  answer(true)
-  // The second check is for the requests that arrived during the first one.
-  while ((await inFlight()) !== 1) {
-    answer(true)
-    await new Promise(setImmediate)
-  }
+  answer()
   for (const { status } of await Promise.all(waiting)) assert.equal(status, 200)
+  // Within one turn the page stays the same.
+  await nextTurn()
+  assert.equal(await inFlight(), 1)
 })
