@@ -5,6 +5,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { serve as serveHono } from '@hono/node-server'
+import { Controller, Get, Module } from '@nestjs/common'
+import { NestFactory } from '@nestjs/core'
 import express from 'express'
 import fastify from 'fastify'
 import { Hono } from 'hono'
@@ -61,6 +63,26 @@ const frameworks: Record<string, (health: Health) => Promise<Server>> = {
     app.all('*', context => fetch(context.req.raw))
     return serveHono({ fetch: app.fetch, port: 0 }) as Server
   },
+  async 'NestJS 11'({ handler }) {
+    const app = await NestFactory.create(nestModule(), { logger: false })
+    app.use(handler)
+    await app.listen(0)
+    return app.getHttpServer()
+  },
+}
+
+/** The module of an application with /own. Its decorators are called, because Node.js cannot strip their syntax. */
+function nestModule() {
+  class Own {
+    own() {
+      return 'own'
+    }
+  }
+  class AppModule {}
+  Get('own')(Own.prototype, 'own', { value: Own.prototype.own })
+  Controller()(Own)
+  Module({ controllers: [Own] })(AppModule)
+  return AppModule
 }
 
 /** A check whose result the test decides. */
