@@ -5,7 +5,7 @@ import type pg from 'pg'
 import postgres from 'postgres'
 import { pgPool } from '../../lib/pool/pg.ts'
 import { administer } from '../support/administer.ts'
-import { fill, occupy, openHealth, openPool, slackMs } from '../support/pool.ts'
+import { fill, occupy, openHealth, openPool, plain, slackMs, testFaults } from '../support/pool.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy, type Proxy as TcpProxy } from '../support/proxy.ts'
 
@@ -204,8 +204,7 @@ describe('a pool of node-postgres, with pgPool', () => {
   })
 })
 
-/** Plain functions: nothing can be called back, so at most two calls are under way. */
-const plain = {
+const drivers = {
   'node-postgres'(t: TestContext, port: number, connectTimeoutMs?: number) {
     const pool = openPool(t, port, connectTimeoutMs ? { connectionTimeoutMillis: connectTimeoutMs } : {})
     return {
@@ -224,6 +223,7 @@ const plain = {
       max: 3,
       connect_timeout: connectTimeoutMs / 1_000,
       backoff: () => 0,
+      onnotice() {},
     })
     t.after(() => sql.end({ timeout: 0 }))
     const all = () => Promise.all(Array.from({ length: 3 }, () => sql`SELECT pg_sleep(0.05)`))
@@ -242,61 +242,19 @@ const plain = {
   },
 }
 
-for (const [driver, open] of Object.entries(plain)) {
-  describe(`a plain function, with ${driver}`, () => {
-    let server: Postgres
-    before(async () => {
-      server = await openPostgres()
-    })
-    after(() => server?.close())
+for (const [driver, open] of Object.entries(drivers)) {
+  testFaults(`a plain function, with ${driver}`, open, plain)
+}
 
-    test('PostgreSQL is frozen: timed out, two calls under way at most, healthy when it thaws', async t => {
-      const { check, fill } = open(t, server.port)
-      let calls = 0
-      const { ask, askThrice, source } = openHealth(() => {
-        calls += 1
-        return check()
-      })
-      await fill()
-      server.freeze()
-      t.after(() => server.thaw())
-      assert.deepEqual(await askThrice(), Array(3).fill('timeout'))
-      assert.deepEqual({ calls, pending: source.pending() }, { calls: 2, pending: 2 })
-      server.thaw()
-      assert.equal(await ask(), 'healthy')
-    })
+describe('a plain function, and the pool limits connecting', () => {
+  let server: Postgres
+  before(async () => {
+    server = await openPostgres()
+  })
+  after(() => server?.close())
 
-    test('PostgreSQL is down: unreachable, and healthy on the first request after its start', async t => {
-      const { check, fill } = open(t, server.port)
-      const { ask, askThrice } = openHealth(check)
-      await fill()
-      await server.stop('immediate')
-      // The pool may not have noticed yet that its connections are closed.
-      assert.match(await ask(), /^(unreachable|connection_lost|shutting_down)$/)
-      assert.deepEqual(await askThrice(), Array(3).fill('unreachable'))
-      await server.start()
-      assert.equal(await ask(), 'healthy')
-    })
-
-    test('the service uses its whole pool: timed out, healthy when it is free', async t => {
-      const { check, occupy } = open(t, server.port)
-      const { ask, askThrice, source } = openHealth(check)
-      const free = await occupy()
-      assert.deepEqual(await askThrice(), Array(3).fill('timeout'))
-      assert.equal(source.pending(), 2)
-      free()
-      assert.equal(await ask(), 'healthy')
-    })
-
-    test('the pool has ended: connection_lost', async t => {
-      const { check, fill, end } = open(t, server.port)
-      const { askThrice } = openHealth(check)
-      await fill()
-      await end()
-      assert.deepEqual(await askThrice(), Array(3).fill('connection_lost'))
-    })
-
-    test('the way stalls and recovers, and the pool limits connecting: healthy again', async t => {
+  for (const [driver, open] of Object.entries(drivers)) {
+    test(`${driver}: the way stalls and recovers: healthy again`, async t => {
       const proxy = await openProxy(server.port)
       t.after(() => proxy.close())
       const { check, query } = open(t, proxy.port, 800)
@@ -308,5 +266,5 @@ for (const [driver, open] of Object.entries(plain)) {
       const recoveredAt = now()
       while ((await ask()) !== 'healthy') assert.ok(now() - recoveredAt < 800 + slackMs)
     })
-  })
-}
+  }
+})

@@ -1,10 +1,11 @@
 // A health check on the pool of a service, without HTTP, for tests of what the pool does under faults.
 import assert from 'node:assert/strict'
-import type { TestContext } from 'node:test'
+import { after, before, describe, type TestContext, test } from 'node:test'
 import pg from 'pg'
 import { createProbe } from '../../lib/health/probe.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
 import { createForeignSource, type HealthCheck } from '../../lib/pool/foreign.ts'
+import { openPostgres, type Postgres } from './postgres.ts'
 
 const timeoutMs = 500
 /** How much later than promised an answer may be on a busy machine, milliseconds. */
@@ -65,4 +66,100 @@ export async function occupy(pool: pg.Pool) {
   return () => {
     for (const client of clients) client.release()
   }
+}
+
+/** A pool of three connections as a service has it, whatever its driver, with a check on it. */
+export interface ServicePool {
+  readonly check: HealthCheck
+  /** Runs one query of the service. */
+  query(): PromiseLike<unknown>
+  /** Opens all connections, and leaves them idle. */
+  fill(): Promise<unknown>
+  /** Uses all connections, until the function that it resolves with is called. */
+  occupy(): Promise<() => unknown>
+  end(): Promise<unknown>
+}
+
+/** Opens a pool to 127.0.0.1 that the test ends. */
+export type OpenServicePool = (t: TestContext, port: number) => ServicePool
+
+/** What differs between checks. */
+export interface Expected {
+  /** How often the check is called by three requests while PostgreSQL is frozen. */
+  readonly calls: number
+  /** How many of its calls have not settled when the last request has been answered. */
+  readonly pending: number
+  /** What it reports when the service uses its whole pool. */
+  readonly exhausted: Verdict['result']
+}
+
+/** A plain function: nothing can be called back, so at most two calls are under way. */
+export const plain: Expected = { calls: 2, pending: 2, exhausted: 'timeout' }
+
+/** Puts a check on the pool of a service through the faults that every driver must stand, each in a test. */
+export function testFaults(name: string, open: OpenServicePool, { calls, pending, exhausted }: Expected) {
+  describe(name, () => {
+    let server: Postgres
+    before(async () => {
+      server = await openPostgres()
+    })
+    after(() => server?.close())
+
+    test(`PostgreSQL is frozen: timed out, ${pending} calls under way, healthy when it thaws`, async t => {
+      const { check, fill, query } = open(t, server.port)
+      let called = 0
+      const counted = (signal: AbortSignal) => {
+        called += 1
+        return check(signal)
+      }
+      const { ask, askThrice, source } = openHealth(Object.assign(counted, check))
+      await fill()
+      server.freeze()
+      t.after(() => server.thaw())
+      assert.deepEqual(await askThrice(), Array(3).fill('timeout'))
+      assert.deepEqual({ calls: called, pending: source.pending() }, { calls, pending })
+      server.thaw()
+      assert.equal(await ask(), 'healthy')
+      await query()
+    })
+
+    test('PostgreSQL is down: unreachable, and healthy on the first request after its start', async t => {
+      const { check, fill } = open(t, server.port)
+      const { ask, askThrice } = openHealth(check)
+      await fill()
+      await server.stop('immediate')
+      // The pool may not have noticed yet that its connections are closed.
+      assert.match(await ask(), /^(unreachable|connection_lost|shutting_down)$/)
+      assert.deepEqual(await askThrice(), Array(3).fill('unreachable'))
+      await server.start()
+      assert.equal(await ask(), 'healthy')
+    })
+
+    test('PostgreSQL restarts while the pool is idle: healthy', async t => {
+      const { check, fill } = open(t, server.port)
+      const { ask } = openHealth(check)
+      await fill()
+      await server.stop('fast')
+      await server.start()
+      assert.equal(await ask(), 'healthy')
+    })
+
+    test(`the service uses its whole pool: ${exhausted}, healthy when it is free`, async t => {
+      const { check, occupy } = open(t, server.port)
+      const { ask, askThrice, source } = openHealth(check)
+      const free = await occupy()
+      assert.deepEqual(await askThrice(), Array(3).fill(exhausted))
+      assert.equal(source.pending(), pending)
+      free()
+      assert.equal(await ask(), 'healthy')
+    })
+
+    test('the pool has ended: connection_lost', async t => {
+      const { check, fill, end } = open(t, server.port)
+      const { askThrice } = openHealth(check)
+      await fill()
+      await end()
+      assert.deepEqual(await askThrice(), Array(3).fill('connection_lost'))
+    })
+  })
 }
