@@ -332,7 +332,8 @@ describe('database.check() in time', () => {
     const resources = () =>
       process.getActiveResourcesInfo().filter(name => name === 'TCPSocketWrap' || name === 'Timeout')
     const before = resources()
-    for (let check = 0; check < 20; check += 1) assert.equal((await ask(110)).result, 'timeout')
+    // On a busy machine the login may take longer than that.
+    for (let check = 0; check < 20; check += 1) assert.match((await ask(110)).result, /^(connect_)?timeout$/)
     await database.close()
     // Fewer is right, too: a timer of an earlier test may have ended meanwhile.
     await waitUntil(async () => resources().length <= before.length)
