@@ -101,7 +101,7 @@ function openLog({ logFormat, logLevel }: Config, host: Host): Log {
 
 /** The last line of defence: errors that no other code handles. */
 function handleErrors(host: Host, database: Database, log: Log) {
-  // Malformed authentication messages escape the driver's promises. Only the session is lost.
+  // Nothing that is known gets here: tests/faults/lies.test.ts sends what once did. Only the session would be lost.
   host.process.on('unhandledRejection', reason => {
     log('unhandled_rejection', 'internal error, the session with the database is dropped', detailsOf(reason))
     database.reset(codedError('CONNECTION_DESTROYED'))
