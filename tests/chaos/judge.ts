@@ -25,6 +25,8 @@ export interface SeenStatement {
   /** Undefined while it was open at the end of the recording. */
   readonly endedAt: number | undefined
   readonly answered: boolean
+  /** What the server returned: one row with one column. */
+  readonly value: string | undefined
   /** Its index in `connections`. */
   readonly connection: number
 }
@@ -57,6 +59,8 @@ export interface Recording {
   readonly hosts?: number
   /** What a check may ask: SELECT 1 alone unless given. */
   readonly queries?: readonly string[]
+  /** The value that a query must have returned within the exchange, by answer: `healthy` needs a 1 unless given. */
+  readonly needs?: Readonly<Record<string, string>>
 }
 
 export interface Objection {
@@ -84,7 +88,7 @@ export function latenessOf(exchange: Exchange, { pauses, timeoutMs }: Recording)
 
 /** All broken promises; empty when every one was kept. */
 export function judge(recording: Recording): Objection[] {
-  const isFresh = freshnessOf(recording.statements)
+  const isFresh = freshnessOf(recording)
   return [
     ...recording.exchanges.flatMap(exchange => judgeExchange(exchange, recording, isFresh)),
     ...judgeStatements(recording),
@@ -109,32 +113,46 @@ function judgeExchange(
     if (recording.unfit?.some(({ from, until }) => from <= exchange.sentAt && exchange.answeredAt <= until)) {
       object('fit', 'no server took writes at any moment of the exchange')
     }
-    if (!isFresh(exchange)) object('fresh', 'no statement began and was answered within the exchange')
   } else if (!isReason(answer)) {
     object('said', 'no answer that this program gives')
   } else if (!isExplained(answer, exchange, recording)) {
     object('healed', 'no fault that says this overlapped the exchange')
   }
+  if (!isFresh(exchange)) object('fresh', 'no statement that returned this began and was answered within it')
   return found
 }
 
-/** Whether some statement began and was answered within an exchange; made once, asked for each. */
-function freshnessOf(statements: readonly SeenStatement[]): (exchange: Exchange) => boolean {
+/**
+ * Whether a query that returned what the answer needs began and was answered within an exchange; made once, asked for
+ * each. An answer that needs nothing is fresh.
+ */
+function freshnessOf({ statements, needs = { healthy: '1' } }: Recording): (exchange: Exchange) => boolean {
   const answered = statements.filter(({ answered }) => answered).toSorted(byBeginning)
+  const proofs = new Map(
+    Object.entries(needs).map(([answer, needed]) => [
+      answer,
+      withinOf(answered.filter(({ value }) => value === needed)),
+    ]),
+  )
+  return exchange => proofs.get(exchange.answer)?.(exchange) ?? true
+}
+
+/** Whether any of these, which are in the order of their beginnings, began and ended within an exchange. */
+function withinOf(statements: readonly SeenStatement[]): (exchange: Exchange) => boolean {
   // For each query, the earliest end among it and all that began later.
   const ends: number[] = []
   let earliest = Number.POSITIVE_INFINITY
-  for (const { endedAt = Number.POSITIVE_INFINITY } of answered.toReversed()) {
+  for (const { endedAt = Number.POSITIVE_INFINITY } of statements.toReversed()) {
     earliest = Math.min(earliest, endedAt)
     ends.push(earliest)
   }
   ends.reverse()
   return ({ sentAt, answeredAt }) => {
     let low = 0
-    let high = answered.length
+    let high = statements.length
     while (low < high) {
       const middle = (low + high) >> 1
-      if ((answered[middle]?.beganAt ?? 0) < sentAt) low = middle + 1
+      if ((statements[middle]?.beganAt ?? 0) < sentAt) low = middle + 1
       else high = middle
     }
     return (ends[low] ?? Number.POSITIVE_INFINITY) <= answeredAt

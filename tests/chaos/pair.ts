@@ -194,6 +194,7 @@ async function record(
     unfit: stage.unfit,
     hosts: servers.length,
     queries: [checkQuery, String(roleQuestion)],
+    needs: { healthy: 'primary', standby: 'standby', read_only: 'read_only' },
   }
   const usage = before && { before, after: usageOf(pid) ?? before }
   return { recording, abandoned, usage, objections }

@@ -16,6 +16,8 @@ export interface Statement {
   endedAt: number | undefined
   /** False when the connection ended instead. */
   answered: boolean
+  /** The first column of the last row that it returned, as text; undefined if there was none. */
+  value: string | undefined
 }
 
 export interface Proxy {
@@ -243,6 +245,7 @@ function createRecorder(connection: number, statements: Statement[]) {
           beganAt: performance.now(),
           endedAt: undefined,
           answered: false,
+          value: undefined,
         }
         statements.push(open)
       }
@@ -250,7 +253,8 @@ function createRecorder(connection: number, statements: Statement[]) {
     fromServer(chunk: Buffer) {
       // The one byte that answers an SSLRequest.
       if (!started && chunk.length === 1) return
-      for (const { type } of server(chunk, true)) {
+      for (const { type, body } of server(chunk, true)) {
+        if (type === 'D' && open) open.value = firstColumnOf(body)
         if (type !== 'Z') continue
         if (started) finish(true)
         started = true
@@ -265,6 +269,12 @@ function createRecorder(connection: number, statements: Statement[]) {
     open.answered = answered
     open = undefined
   }
+}
+
+/** The first column of a DataRow: the number of columns (two bytes), then for each its length (four bytes, -1 is NULL). */
+function firstColumnOf(body: Buffer): string | undefined {
+  const length = body.readInt32BE(2)
+  return length < 0 ? undefined : body.toString('utf8', 6, 6 + length)
 }
 
 /** Splits a stream into messages. Skips the client's start-up message, which has no type. */

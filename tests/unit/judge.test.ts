@@ -32,7 +32,7 @@ function exchange(sentAt: number, answeredAt: number, answer: string, path = '/h
 }
 
 function statement(beganAt: number, endedAt: number | undefined, connection = 0): SeenStatement {
-  return { text: checkQuery, beganAt, endedAt, answered: endedAt !== undefined, connection }
+  return { text: checkQuery, beganAt, endedAt, answered: endedAt !== undefined, value: '1', connection }
 }
 
 function connection(openedAt: number, closedAt?: number): SeenConnection {
@@ -80,6 +80,19 @@ test('fresh: healthy needs a statement that began and was answered within the ex
   assert.deepEqual(broken({ statements: [statement(1_003, undefined)] }), ['fresh'], 'has not ended')
   const cut = { ...statement(1_003, 1_005), answered: false }
   assert.deepEqual(broken({ statements: [cut] }), ['fresh'], 'ended with its connection')
+})
+
+test('fresh: what a campaign says that an answer needs, a query must have returned within the exchange', () => {
+  const needs = { healthy: 'primary', standby: 'standby' }
+  const faults = [fault(900, 1_100, ['standby'])]
+  const told = (value: string, answer: string) => {
+    const statements = [statement(900, 901), { ...statement(1_003, 1_005), value }]
+    return broken({ needs, faults, statements, exchanges: [exchange(1_000, 1_010, answer)] })
+  }
+  assert.deepEqual(told('primary', 'healthy'), [])
+  assert.deepEqual(told('standby', 'healthy'), ['fresh'])
+  assert.deepEqual(told('standby', 'standby'), [])
+  assert.deepEqual(told('primary', 'standby'), ['fresh'])
 })
 
 test('fresh: one statement serves all whose exchanges hold it, and nobody else', () => {
