@@ -65,9 +65,8 @@ const faults: readonly PairFault[] = [
     explains: ['read_only', 'standby'],
     async suffer({ primary, unfit }, holdMs) {
       await primary.postgres.configure({ settings: { default_transaction_read_only: 'on' } })
-      // The log says that it was read before each backend has read it.
-      const from = performance.now() + 200
-      await sleep(Math.max(holdMs, 400))
+      const from = performance.now()
+      await sleep(holdMs)
       unfit.push({ from, until: performance.now() })
       await primary.postgres.configure({ settings: { default_transaction_read_only: 'off' } })
     },
