@@ -10,8 +10,11 @@ export const textOf = (text: TemplateStringsArray) => text
  * One row with one word. It is a query because the parameters that a server reports at the login lie behind PgBouncer: it
  * still said `in_hot_standby = on` long after a promotion (1.18). A primary can refuse writes, too: pg_auto_failover
  * promotes with `default_transaction_read_only = on`, and scripts for a switchover fence the old primary with it.
+ *
+ * A promotion can come between the beginning of the query and its end. Then the server is not in recovery, and the
+ * transaction is still read-only, although the default is not (18.4): it began on a standby.
  */
-export const roleQuestion = textOf`/*NO QUERY CACHE*/ SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby' WHEN pg_catalog.current_setting('transaction_read_only') = 'on' THEN 'read_only' ELSE 'primary' END`
+export const roleQuestion = textOf`/*NO QUERY CACHE*/ SELECT CASE WHEN pg_catalog.pg_is_in_recovery() THEN 'standby' WHEN pg_catalog.current_setting('transaction_read_only') = 'off' THEN 'primary' WHEN pg_catalog.current_setting('default_transaction_read_only') = 'off' THEN 'standby' ELSE 'read_only' END`
 
 /**
  * One row with the bytes of WAL that the upstream has and this standby has not replayed, or with NULL. NULL means that it

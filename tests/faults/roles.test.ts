@@ -223,6 +223,27 @@ describe('promotion and demotion', () => {
     assert.notEqual(lagBytes, undefined)
   })
 
+  test('a query that begins before the promotion and ends after it finds a standby, not a read-only primary', async t => {
+    const { database, ask } = open(t, pair.primary)
+    await ask('health')
+    // Opened before the lock: a login needs this catalog.
+    const watcher = await connect(t, pair.primary)
+    const locks = async (mode: string) =>
+      (await watcher.query('select from pg_locks where mode = $1 and relation = 1255', [mode])).rowCount
+    await locks('')
+    const release = await lockFunctions(t, pair.standby)
+    while ((await locks('AccessExclusiveLock')) === 0) await new Promise(setImmediate)
+    const verdict = database.check(now() + 60_000, 'role')
+    while ((await locks('AccessShareLock')) === 0) await new Promise(setImmediate)
+    // As pg_ctl does it: the function would wait for the lock, too. The lock ends with the recovery.
+    writeFileSync(join(pair.primary.folder, 'data', 'promote'), '')
+    process.kill(pair.primary.pid, 'SIGUSR1')
+    assert.equal((await verdict).role, 'standby')
+    assert.equal((await ask('role')).role, 'primary')
+    await release()
+    await follow(pair.primary, pair.standby)
+  })
+
   test('behind PgBouncer, too, the first check after the promotion finds a primary', async t => {
     const program = findTool(t, 'pgbouncer')
     if (!program) return
@@ -245,11 +266,17 @@ async function received({ primary, standby }: Pair) {
   }
 }
 
-/** Locks the catalog of functions until the returned function is called. */
-async function lockFunctions(t: TestContext, { url }: Postgres) {
-  const client = new pg.Client(url)
+/** An operator's session, which ends with the test or with the server. */
+async function connect(t: TestContext, { url }: Postgres): Promise<pg.Client> {
+  const client = new pg.Client(url).on('error', () => {})
   await client.connect()
   t.after(() => client.end())
+  return client
+}
+
+/** Locks the catalog of functions until the returned function is called. */
+async function lockFunctions(t: TestContext, server: Postgres) {
+  const client = await connect(t, server)
   await client.query('begin; lock table pg_proc in access exclusive mode')
   return () => client.query('rollback')
 }
