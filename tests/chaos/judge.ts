@@ -211,7 +211,8 @@ function judgeConnections(recording: Recording): Objection[] {
     if (!warmed.has(index) && until < Number.POSITIVE_INFINITY && openMs > connectTimeoutMs + lagMs) {
       found.push({ promise: 'in time', because: `an attempt to connect took ${Math.round(openMs)} ms`, seen })
     }
-    const previous = intervals[index - hosts]
+    // Of so many connections the first cannot belong to the attempt of the last, nor to the end of the one before.
+    const previous = intervals[index - (2 * hosts - 1)]
     if (!previous) continue
     const apartMs = from - previous.from
     // A recorder that did not run in between saw the first one late.
