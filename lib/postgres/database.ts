@@ -6,7 +6,7 @@ import type { Source } from '../health/source.ts'
 import type { Reason, Verdict } from '../health/verdict.ts'
 import { type AttemptOptions, createAttempts } from './attempt.ts'
 import { Expired, reasonOf, Unfit } from './reason.ts'
-import { isStatementError, retire, type Session } from './session.ts'
+import { isStatementError, retire, type Session, terminateMs } from './session.ts'
 
 export interface DatabaseOptions extends AttemptOptions {
   /** The next check replaces a session that is older than this, milliseconds. */
@@ -23,8 +23,6 @@ export interface Database extends Source {
   close(): Promise<void>
 }
 
-/** The server gets this long to close the connection after our Terminate; then we close it. */
-const terminateMs = 100
 /** Minimum time for an open session: a request with little time left must not drop a healthy session. */
 const minPatienceMs = 100
 /** How long `close` waits for a running query. */
@@ -99,7 +97,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       const isOne = await withDeadline(asked.select(), until, now, () => new Expired('timeout'))
       const queryMs = now() - sentAt
       if (isOne) return await askRole(asked, until, task, { result: 'healthy', by: 'check', queryMs })
-      drop(asked, new Error('Unexpected query result'))
+      drop(asked, unexpectedResult())
       return { result: 'bad_result', by: 'check', queryMs }
     } catch (error) {
       clearImmediate(sending)
@@ -116,7 +114,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     const limit = asked.wanted === undefined ? halfOf(until) : until
     try {
       const role = await withDeadline(asked.readRole(), limit, now, () => new Expired('timeout'))
-      if (role === undefined) throw new Error('Unexpected query result')
+      if (role === undefined) throw unexpectedResult()
       if (asked.wanted?.includes(role) === false) {
         await part(asked, Math.min(terminateMs, until - now()))
         return { ...healthy, result: role, error: new Unfit(role) }
@@ -177,4 +175,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     attempts.abort(codedError('CONNECTION_DESTROYED'))
     if (session) await part(session, closeMs)
   }
+}
+
+/** The error of a query whose result is not what it must be. */
+function unexpectedResult(): Error {
+  return new Error('Unexpected query result')
 }

@@ -1,14 +1,14 @@
-// Opens a session with one of several hosts: the last good one first, silent ones last.
+// Opens a session with one of several hosts: with the first that lets us in and has the wanted role.
 
 import type { CertifiedConninfo, Host } from '../conninfo/conninfo.ts'
-import { codeOf } from '../error.ts'
 import { type Now, withDeadline } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import type { ConnectOptions } from './connect.ts'
 import { openWithFallback } from './fallback.ts'
+import { createMemory, type Memory } from './memory.ts'
 import { Expired, reasonOf, Unfit } from './reason.ts'
 import { wantedRoles } from './role.ts'
-import { retire, type Session } from './session.ts'
+import { isStatementError, retire, type Session, terminateMs } from './session.ts'
 
 export interface HostsOptions extends Omit<ConnectOptions, 'whenSilent'> {
   readonly now: Now
@@ -24,14 +24,6 @@ export interface Hosts {
    */
   open(conninfo: CertifiedConninfo, openedAt: number, until: number): Session
 }
-
-/** A server with another role gets this long to close the connection. */
-const terminateMs = 100
-/**
- * How often a silent host gets its whole share of the time. In between it gets as long as an address does, because a host
- * that is frozen holds up the search: a standby that is promoted meanwhile would be found only after that.
- */
-const wholeShareEveryMs = 30_000
 
 /** Makes the hosts. Nothing is known about any of them, so the first order is that of the settings. */
 export function createHosts(options: HostsOptions): Hosts {
@@ -95,7 +87,7 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
         if (isFinal(error)) throw error
         failures.set(candidate, error)
       }
-      // With prefer-standby, a host that is not a standby will do if there is none.
+      // With prefer-standby, any host that answers will do if none is a standby.
       candidates = candidates.filter(each => failures.get(each) instanceof Unfit)
     }
     throw failureOf(hosts, failures)
@@ -117,9 +109,8 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
     session = tried
     try {
       await withDeadline(tried.ready, limit, now, timeout)
-      const role = roles && (await withDeadline(tried.readRole(), limit, now, timeout))
-      if (roles && role === undefined) throw new Error('Unexpected query result')
-      if (role && !roles?.includes(role)) throw new Unfit(role)
+      const role = roles && (await withDeadline(roleOf(tried), limit, now, timeout))
+      if (role && !roles.includes(role)) throw new Unfit(role)
       memory.observe(candidate, undefined)
       return undefined
     } catch (error) {
@@ -144,44 +135,13 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
   }
 }
 
-type Memory = ReturnType<typeof createMemory>
-
-/** Remembers hosts from one attempt to the next. Libpq remembers nothing, and waits for a silent host each time. */
-function createMemory(now: Now) {
-  /** The host of the last session, until it is silent or has another role. */
-  let good: string | undefined
-  /** Hosts that did not answer in time when they were last tried, and when that try had its whole share of the time. */
-  const silent = new Map<string, number>()
-  return { sorted, isHurried, observe }
-
-  /** In the order of the settings, but for what is known. */
-  function sorted(hosts: readonly Host[]): readonly Host[] {
-    const rankOf = (host: Host) => (keyOf(host) === good ? 0 : silent.has(keyOf(host)) ? 2 : 1)
-    return hosts.toSorted((one, other) => rankOf(one) - rankOf(other))
-  }
-
-  /** Whether the host is silent, and had its whole share not long ago. */
-  function isHurried(host: Host): boolean {
-    return now() - (silent.get(keyOf(host)) ?? Number.NEGATIVE_INFINITY) < wholeShareEveryMs
-  }
-
-  /** Takes what was wrong with a host; undefined if its session is open and fits. */
-  function observe(host: Host, error: unknown) {
-    const key = keyOf(host)
-    if (error === undefined) good = key
-    else if (good === key && (isSilence(error) || error instanceof Unfit)) good = undefined
-    if (!isSilence(error)) silent.delete(key)
-    else if (!isHurried(host)) silent.set(key, now())
-  }
-}
-
-function keyOf({ host, address, port }: Host): string {
-  return `${address ?? host} ${port}`
-}
-
-/** Whether the host did not answer in time. A query that the server canceled (57014) is an answer. */
-function isSilence(error: unknown): boolean {
-  return error instanceof Expired || codeOf(error) === 'ETIMEDOUT'
+/** The role of a server. Throws Unfit if the server does not tell it. */
+async function roleOf(session: Session): Promise<Role> {
+  const role = await session.readRole().catch(error => {
+    throw isStatementError(error) ? new Unfit('unknown', error) : error
+  })
+  if (role === undefined) throw new Unfit('unknown')
+  return role
 }
 
 /**
@@ -196,5 +156,5 @@ function isFinal(error: unknown): boolean {
 /** The error of a host that answers, but has another role; else that of the first host in the settings. */
 function failureOf(hosts: readonly Host[], failures: ReadonlyMap<Host, unknown>): unknown {
   const errors = hosts.map(host => failures.get(host))
-  return errors.find(error => error instanceof Unfit) ?? errors[0]
+  return errors.find(error => error instanceof Unfit && error.role !== 'unknown') ?? errors[0]
 }

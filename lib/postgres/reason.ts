@@ -12,12 +12,17 @@ export class Expired extends Error {
   }
 }
 
-/** A server that answers, but has another role than `target_session_attrs` asks for. */
+/**
+ * A server that answers, but has another role than `target_session_attrs` asks for, or does not tell its role. Then `code`
+ * is that of its refusal, if it sent one.
+ */
 export class Unfit extends Error {
-  readonly role: Role
-  constructor(role: Role) {
-    super('The server has another role')
+  readonly role: Role | 'unknown'
+  readonly code: string | undefined
+  constructor(role: Role | 'unknown', refusal?: Error) {
+    super(refusal?.message ?? 'The server has another role')
     this.role = role
+    this.code = codeOf(refusal)
   }
 }
 

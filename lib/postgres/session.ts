@@ -98,6 +98,9 @@ export function isStatementError(error: unknown): boolean {
   return error instanceof postgres.PostgresError && error.severity === 'ERROR'
 }
 
+/** A server gets this long to close the connection after our Terminate, milliseconds. */
+export const terminateMs = 100
+
 /**
  * Ends a session and waits until the server has closed it, so that there is never a second one at the same time. After
  * `patienceMs` milliseconds we close it.

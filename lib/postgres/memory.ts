@@ -1,0 +1,56 @@
+// Remembers hosts from one attempt to the next: the last good one is tried first, silent ones are tried last.
+
+import type { Host } from '../conninfo/conninfo.ts'
+import { codeOf } from '../error.ts'
+import type { Now } from '../health/deadline.ts'
+import { Expired, Unfit } from './reason.ts'
+
+export interface Memory {
+  /** In the order of the settings, but for what is known. */
+  sorted(hosts: readonly Host[]): readonly Host[]
+  /** Whether the host is silent, and had its whole share of the time not long ago. */
+  isHurried(host: Host): boolean
+  /** Takes what was wrong with a host; undefined if its session is open and fits. */
+  observe(host: Host, error: unknown): void
+}
+
+/**
+ * How often a silent host gets its whole share of the time. In between it gets as long as an address does, because a host
+ * that is frozen holds up the search: a standby that is promoted meanwhile would be found only after that.
+ */
+const wholeShareEveryMs = 30_000
+
+/** Makes a memory that knows nothing yet. Libpq remembers nothing, and waits for a silent host each time. */
+export function createMemory(now: Now): Memory {
+  /** The host of the last session, until it is silent or has another role. */
+  let good: string | undefined
+  /** Hosts that did not answer in time when they were last tried, and when that try had its whole share of the time. */
+  const silent = new Map<string, number>()
+  return { sorted, isHurried, observe }
+
+  function sorted(hosts: readonly Host[]): readonly Host[] {
+    const rankOf = (host: Host) => (keyOf(host) === good ? 0 : silent.has(keyOf(host)) ? 2 : 1)
+    return hosts.toSorted((one, other) => rankOf(one) - rankOf(other))
+  }
+
+  function isHurried(host: Host): boolean {
+    return now() - (silent.get(keyOf(host)) ?? Number.NEGATIVE_INFINITY) < wholeShareEveryMs
+  }
+
+  function observe(host: Host, error: unknown) {
+    const key = keyOf(host)
+    if (error === undefined) good = key
+    else if (good === key && (isSilence(error) || error instanceof Unfit)) good = undefined
+    if (!isSilence(error)) silent.delete(key)
+    else if (!isHurried(host)) silent.set(key, now())
+  }
+}
+
+function keyOf({ host, address, port }: Host): string {
+  return `${address ?? host} ${port}`
+}
+
+/** Whether the host did not answer in time. A query that the server canceled (57014) is an answer. */
+function isSilence(error: unknown): boolean {
+  return error instanceof Expired || codeOf(error) === 'ETIMEDOUT'
+}
