@@ -23,10 +23,10 @@ export const alive: Reply = { status: 200, body: '{"status": "alive"}' }
 export const notFound: Reply = { status: 404, body: '{"error": "not found"}', closes: true }
 /** The path exists, but not for this method. */
 export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}', closes: true }
-/** The reply to a query that is no limit of the lag. Patroni ignores such a query, and then there is no limit. */
+/** The reply to a query that asks for no limit of the lag, or not at /replica. Patroni ignores it: then there is no limit. */
 export const badQuery: Reply = {
   status: 400,
-  body: '{"error": "lag must be bytes, as in 1048576, 16MB or 1GB, and nothing else can be asked"}',
+  body: '{"error": "only /replica takes a query: lag in bytes, as in lag=1048576, lag=16MB or lag=1GB"}',
 }
 /** The reply to a request that failed because of an error of our own. */
 export const internalError: Reply = { status: 500, body: '{"error": "internal error"}', closes: true }

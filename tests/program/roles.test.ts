@@ -89,7 +89,7 @@ test('a query that is not a lag in bytes is answered 400, and nothing of it is r
     serverOf(() => 'standby'),
   )
   const refused =
-    '400 {"error": "lag must be bytes, as in 1048576, 16MB or 1GB, and nothing else can be asked"}'
+    '400 {"error": "only /replica takes a query: lag in bytes, as in lag=1048576, lag=16MB or lag=1GB"}'
   for (const path of ['/replica?lag=16M', '/replica?max=1', '/primary?lag=1MB', '/read-write?x']) {
     assert.equal(await said(path), refused)
   }

@@ -67,6 +67,6 @@ test('the replies to a wish have the sentences of a check and two more, and each
 test('the reply to another query has exactly these bytes', () => {
   assert.deepEqual(badQuery, {
     status: 400,
-    body: '{"error": "lag must be bytes, as in 1048576, 16MB or 1GB, and nothing else can be asked"}',
+    body: '{"error": "only /replica takes a query: lag in bytes, as in lag=1048576, lag=16MB or lag=1GB"}',
   })
 })
