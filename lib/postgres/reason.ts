@@ -40,8 +40,17 @@ const reasons: Readonly<Record<string, Reason>> = {
   ECONNREFUSED: 'unreachable',
   ENOENT: 'unreachable',
   EACCES: 'unreachable',
+  ENOTDIR: 'unreachable',
   EHOSTUNREACH: 'unreachable',
   ENETUNREACH: 'unreachable',
+  EHOSTDOWN: 'unreachable',
+  ENETDOWN: 'unreachable',
+  // A firewall of this machine rejects it.
+  EPERM: 'unreachable',
+  // No local address is left, or none of the right kind.
+  EADDRNOTAVAIL: 'unreachable',
+  // A name that cannot be one, or fe80::1 without its interface.
+  EINVAL: 'unreachable',
   ENOTFOUND: 'unreachable',
   EAI_AGAIN: 'unreachable',
   ETIMEDOUT: 'connect_timeout',

@@ -11,7 +11,21 @@ function codedError(code: unknown, message = 'connect to db.internal failed for 
 
 const table: Record<string, readonly string[]> = {
   pool_exhausted: ['53300'],
-  unreachable: ['ECONNREFUSED', 'ENOENT', 'EACCES', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN'],
+  unreachable: [
+    'ECONNREFUSED',
+    'ENOENT',
+    'EACCES',
+    'ENOTDIR',
+    'EHOSTUNREACH',
+    'ENETUNREACH',
+    'EHOSTDOWN',
+    'ENETDOWN',
+    'EPERM',
+    'EADDRNOTAVAIL',
+    'EINVAL',
+    'ENOTFOUND',
+    'EAI_AGAIN',
+  ],
   connect_timeout: ['ETIMEDOUT'],
   connection_lost: [
     'CONNECTION_CLOSED',
