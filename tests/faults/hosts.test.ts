@@ -124,7 +124,7 @@ const faults: readonly [
   ['is not PostgreSQL', playing({ ...honest, startup: Buffer.from('HTTP/1.1 400 Bad\r\n\r\n') }), 'stops'],
 ]
 
-describe('the first of three hosts', { concurrency: 6 }, () => {
+describe('the first of three hosts', { concurrency: 2 }, () => {
   for (const [title, fault, psqlDoes, reason] of faults) {
     test(`${title}: psql ${psqlDoes}, pg-health ${reason ? 'stops' : 'goes on'}`, async t => {
       const psql = findTool(t, 'psql')
