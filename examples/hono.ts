@@ -1,4 +1,5 @@
 // A Hono service without a pool: /health has one connection of its own, as the program has it.
+// In this checkout: DATABASE_URL=postgres://… node --import tsx examples/hono.ts
 import { setTimeout as sleep } from 'node:timers/promises'
 import { serve } from '@hono/node-server'
 import { Hono } from 'hono'

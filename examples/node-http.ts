@@ -1,4 +1,5 @@
 // A service on node:http and postgres.js: /health runs a query through the pool of the service.
+// In this checkout: DATABASE_URL=postgres://… node --import tsx examples/node-http.ts
 import { createServer, type ServerResponse } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createHealth } from 'pg-health'

@@ -21,10 +21,10 @@ export interface CheckCommand {
 const checkOptions = {
   timeout: {
     type: 'string',
-    meaning: 'give up after MS milliseconds (default 5000, or 1000 above HEALTH_TIMEOUT_MS)',
+    meaning: 'give up after MS milliseconds (HEALTH_TIMEOUT_MS + 1000, at least 5000)',
   },
   wait: { type: 'string', meaning: 'ask again until it is healthy, for MS milliseconds' },
-  nagios: { type: 'boolean', meaning: 'print performance data, exit 0, 1, 2 or 3 as plugins do' },
+  nagios: { type: 'boolean', meaning: 'print the line of a Nagios plugin, exit 0, 1, 2 or 3' },
   quiet: { type: 'boolean', short: 'q', meaning: 'print nothing' },
 } as const
 
@@ -34,13 +34,14 @@ const optionLines = Object.entries(checkOptions).map(([name, { type, meaning }])
 })
 
 /** What --help prints before the settings. */
-export const usage = `Usage: pg-health                 serve GET /health, /readyz and /livez
+export const usage = `Usage: pg-health                 serve /health, /readyz, /livez, /primary, /replica and the pages
        pg-health check [URL]     ask a running server: one line, exit 0 when healthy, else 1
 ${optionLines.join('')}       pg-health --check-config  read the settings, name every fault, exit 0 or 78
        pg-health --help | --version
 
 URL is http://127.0.0.1:$PORT/health unless given.
-Exit codes: 0 stopped cleanly, 1 runtime failure (port taken), 64 usage, 70 internal error, 78 configuration.
+Exit codes: 0 stopped cleanly, 1 runtime failure (port taken), 64 usage, 70 internal error, 78 configuration,
+            128 + the signal's number after a second signal.
 `
 
 /**
@@ -70,11 +71,11 @@ function commandOf(args: readonly string[]): Command {
     throw new UsageError('--timeout, --wait, --nagios and --quiet belong to "check"')
   }
   if (verb !== undefined && values['check-config']) {
-    throw new UsageError('It is either "check" or --check-config')
+    throw new UsageError('Use either "check" or --check-config')
   }
   if (values['check-config']) return { name: 'check-config' }
   if (verb === undefined) return { name: 'serve' }
-  if (values.nagios && values.quiet) throw new UsageError('It is either --nagios or --quiet')
+  if (values.nagios && values.quiet) throw new UsageError('Use either --nagios or --quiet')
   return {
     name: 'check',
     url: readUrl(url),

@@ -34,7 +34,7 @@ export type Role = 'primary' | 'read_only' | 'standby'
 
 /** What each sentence covers, for people. */
 export const meanings: Readonly<Record<Reason, string>> = {
-  pool_exhausted: 'the pool, the server, the role or a pooler has no free connection',
+  pool_exhausted: 'no connection is free: in your pool, in a pooler, on the server, or for this role',
   unreachable: 'connection refused, no route, unknown host name or missing socket',
   connect_timeout: 'no answer while connecting',
   connection_lost: 'the connection broke, or the peer is not PostgreSQL',

@@ -49,7 +49,7 @@ const faults: [string, string][] = [
   ['--check-config -q', checkFault],
   ['--wait 5', checkFault],
   ['--nagios', checkFault],
-  ['check --nagios --quiet', 'It is either --nagios or --quiet'],
+  ['check --nagios --quiet', 'Use either --nagios or --quiet'],
   ['check --wait 0', timeoutFault.replace('timeout', 'wait')],
   ['check --wait soon', timeoutFault.replace('timeout', 'wait')],
   ['check --timeout 0', timeoutFault],
