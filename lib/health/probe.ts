@@ -44,16 +44,17 @@ export interface Probe {
    * Answers within `timeoutMs` with the verdict of a check that started after this call; fails if `runCheck` rejects.
    *
    * At most one check runs and one is pending. A request joins the pending one, never the running one: that may have
-   * queried the database before the request arrived. A check asks what the deepest question of its requests needs; those
-   * that only want to know the health do not wait for the rest. These are callbacks because a promise per request costs
-   * more (docs/performance.md).
+   * queried the database before the request arrived. A check asks the deepest question of its requests. Requests for
+   * `/health` do not wait for the role, unless target_session_attrs asks for one. These are callbacks because a promise
+   * per request costs more (docs/performance.md).
    */
   readonly check: Check
   /** Answers all waiting requests: the server is shutting down. Call it when the phase `serving` is over. */
   stop(): void
 }
 
-interface Request {
+/** A request that has joined a check. */
+interface Waiting {
   readonly arrivedAt: number
   readonly deadline: number
   readonly answer: Answer
@@ -63,7 +64,7 @@ interface Request {
 }
 
 interface RunningCheck {
-  readonly requests: readonly Request[]
+  readonly requests: readonly Waiting[]
   readonly startedAt: number
   /** Shared by all requests that time out during this check. */
   timedOut?: Verdict
@@ -78,9 +79,7 @@ const checkMarginMs = 2
 export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: ProbeOptions): Probe {
   // Both lists are in order of arrival, and so in order of deadlines.
   let running: RunningCheck | undefined
-  let pending: Request[] = []
-  /** The deepest question of the pending requests. */
-  let pendingQuestion: Question = 'health'
+  let pending: Waiting[] = []
   /** Set while a request is waiting: for the earliest deadline. */
   let cancelTimer: (() => void) | undefined
 
@@ -91,7 +90,6 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
     const arrivedAt = now()
     const deadline = arrivedAt + timeoutMs - writeReserveMs
     pending.push({ arrivedAt, deadline, answer, fail, question, answered: false })
-    if (question !== 'health') pendingQuestion = deeperOf(question, pendingQuestion)
     if (!running) start()
     else if (cancelTimer === undefined) watch()
   }
@@ -102,18 +100,18 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
     const last = requests.at(-1)
     if (!last) return
     const check: RunningCheck = { requests, startedAt: now() }
-    const question = pendingQuestion
     running = check
     pending = []
-    pendingQuestion = 'health'
     watch()
+    const question = requests.map(request => request.question).reduce(deeperOf)
     // The check may take as long as its last request can wait. Requests that join the next check arrived later still, so
     // this one ends before any of them times out, and the next check always gets its turn.
-    const tell = (verdict: Verdict) => (request: Request) =>
+    const until = last.deadline - checkMarginMs
+    const answerWith = (verdict: Verdict) => (request: Waiting) =>
       request.answer(verdict, check.startedAt - request.arrivedAt)
-    const onHealthy = (verdict: Verdict) => answerAll(requests.filter(wantsHealth), tell(verdict))
-    runCheck(last.deadline - checkMarginMs, question, onHealthy).then(
-      verdict => end(check, tell(verdict)),
+    const onHealthy = (verdict: Verdict) => answerAll(requests.filter(wantsHealth), answerWith(verdict))
+    runCheck(until, question, onHealthy).then(
+      verdict => end(check, answerWith(verdict)),
       error => end(check, request => request.fail(error)),
     )
   }
@@ -122,7 +120,7 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
    * Answers first, then starts the next check. The driver sends a query in a later turn of the event loop, so the
    * query would not leave any sooner if it were started first.
    */
-  function end({ requests }: RunningCheck, answer: (request: Request) => void) {
+  function end({ requests }: RunningCheck, answer: (request: Waiting) => void) {
     answerAll(requests, answer)
     running = undefined
     unwatch()
@@ -142,12 +140,12 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
   /** Answers all requests that are past their deadline, of the running check and of the pending one. */
   function timeOut() {
     const time = now()
-    const isOverdue = (request: Request) => isWaiting(request) && request.deadline <= time
+    const isOverdue = (request: Waiting) => isWaiting(request) && request.deadline <= time
     const overdue = [...(running?.requests ?? []), ...pending].filter(isOverdue)
     if (running && overdue.length > 0) {
       try {
         running.timedOut ??= timedOut()
-        tell(running.timedOut, isOverdue)
+        answerNow(running.timedOut, isOverdue)
       } catch (error) {
         // Nothing handles an error of a timer: it would end the process.
         answerAll(overdue, request => request.fail(error))
@@ -160,11 +158,11 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
 
   function stop() {
     unwatch()
-    tell(shutdownVerdict, isWaiting)
+    answerNow(shutdownVerdict, isWaiting)
   }
 
   /** Answers the requests that `which` selects without waiting for the check any longer. */
-  function tell(verdict: Verdict, which: (request: Request) => boolean) {
+  function answerNow(verdict: Verdict, which: (request: Waiting) => boolean) {
     const time = now()
     const startedAt = running?.startedAt ?? time
     answerAll(running?.requests.filter(which) ?? [], request =>
@@ -176,17 +174,17 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
 }
 
 /** Answers each request that has had no answer yet. */
-function answerAll(requests: readonly Request[], answer: (request: Request) => void) {
+function answerAll(requests: readonly Waiting[], answer: (request: Waiting) => void) {
   for (const request of requests.filter(isWaiting)) {
     request.answered = true
     answer(request)
   }
 }
 
-function wantsHealth({ question }: Request): boolean {
+function wantsHealth({ question }: Waiting): boolean {
   return question === 'health'
 }
 
-function isWaiting({ answered }: Request): boolean {
+function isWaiting({ answered }: Waiting): boolean {
   return !answered
 }

@@ -134,7 +134,25 @@ test('check() asks what the deepest question of its requests needs, and no more'
   )
 })
 
-test('check() answers who asks for the health alone as soon as that is known, each once', async t => {
+test('check() does not ask the question of a request that timed out while its check was pending', async t => {
+  const { checks, answers, request, advance, end } = stage(t)
+  request('running')
+  await advance(100)
+  request('lag', 'lag')
+  // A check that settles late: the request for the lag times out while its own check is pending.
+  await advance(decidedMs)
+  assert.equal(answers['lag']?.verdict, 'timed out')
+  request('health')
+  await end(0, 'late')
+  assert.deepEqual(
+    checks.map(({ question }) => question),
+    ['health', 'health'],
+  )
+  await end(1, 'fresh')
+  assert.equal(answers['health']?.verdict, 'fresh')
+})
+
+test('check() answers health requests as soon as SELECT 1 returns, each once', async t => {
   const { checks, answers, request, advance, end } = stage(t)
   request('running')
   for (const question of ['health', 'role', 'lag'] as const) request(question, question)
@@ -153,7 +171,7 @@ test('check() answers who asks for the health alone as soon as that is known, ea
   assert.equal(answers['later']?.verdict, 'fresh')
 })
 
-test('check() gives who waits for the role the time of its own request, not that of others', async t => {
+test('check() lets a request for the role keep its own deadline', async t => {
   const { checks, answers, request, advance, end } = stage(t)
   request('running')
   await advance(100)
