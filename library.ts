@@ -2,7 +2,7 @@
 import { createLife } from './lib/health/phase.ts'
 import type { Health, HealthOptions } from './lib/library/api.ts'
 import { createDetails } from './lib/library/details.ts'
-import { createHealth as create } from './lib/library/health.ts'
+import { createEndpoint } from './lib/library/endpoint.ts'
 import { readOptions, type Settings } from './lib/library/options.ts'
 import { createSource } from './lib/library/source.ts'
 import { readTextFile } from './lib/system/file.ts'
@@ -44,14 +44,14 @@ export function createHealth(options: HealthOptions): Health {
         unhealthyStatus: settings.unhealthyStatus,
         now,
         date: () => new Date(),
-        inFlight: () => health.inFlight(),
+        inFlight: () => endpoint.inFlight(),
         connectionsOpened: source.connectionsOpened,
         // Those of the process belong to the metrics of the service.
         more: [],
       })
     : undefined
-  const health = create({ ...settings, source, roles: 'absent', life, now, details })
-  const { handler, fetch, drain, close } = health
+  const endpoint = createEndpoint({ ...settings, source, roles: 'absent', life, now, details })
+  const { handler, fetch, drain, close } = endpoint
   return { handler, fetch, drain, close }
 }
 

@@ -5,7 +5,7 @@ import { exitCodes } from './fault.ts'
 import { createLife } from './health/phase.ts'
 import { createConnections } from './http/connections.ts'
 import { createHttp, type Http } from './http/server.ts'
-import { createHealth } from './library/health.ts'
+import { createEndpoint } from './library/endpoint.ts'
 import { createLog, type Log } from './monitor/log.ts'
 import { createMonitors } from './monitors.ts'
 import { createDatabase, type Database } from './postgres/database.ts'
@@ -26,10 +26,10 @@ export async function serve(config: Config, host: Host, version: string): Promis
     )
   const database = createDatabase({ ...config, readConninfo, phase: life.phase, now })
   const connections = createConnections(host.maxConnections())
-  const inFlight = () => health.inFlight()
+  const inFlight = () => endpoint.inFlight()
   const monitors = createMonitors({ config, host, version, log, database, inFlight })
 
-  const health = createHealth({
+  const endpoint = createEndpoint({
     source: database,
     roles: 'served',
     life,
@@ -44,19 +44,19 @@ export async function serve(config: Config, host: Host, version: string): Promis
   })
   const http = createHttp({
     createServer: host.loadModule('node:http').createServer,
-    handler: health.handler,
+    handler: endpoint.handler,
     connections,
     onRefused: monitors.onRefused,
     onAcceptError: error => log('accept_failed', "can't accept a connection", detailsOf(error)),
   })
   const shutdown = createShutdown({
     steps: {
-      drain: health.drain,
+      drain: endpoint.drain,
       closeServer(graceMs) {
         life.enter('closing')
         return http.close(graceMs)
       },
-      closeDatabase: health.close,
+      closeDatabase: endpoint.close,
     },
     drainMs: config.drainMs,
     startedBy: host.startedBy,
@@ -76,7 +76,7 @@ export async function serve(config: Config, host: Host, version: string): Promis
   }
   await listen(http, config, socket, host, log)
   // Opens the session. Its verdict is the first result in the log.
-  health.check(
+  endpoint.check(
     () => {},
     () => {},
   )

@@ -37,7 +37,7 @@ export interface Endpoint extends Health {
 }
 
 /** Makes the handlers of one source. Nothing runs until the first request. */
-export function createHealth(options: EndpointOptions): Endpoint {
+export function createEndpoint(options: EndpointOptions): Endpoint {
   const { source, life, now, timeoutMs, details } = options
   const { phase, enter } = life
   const pages = details?.pages ?? new Map()
