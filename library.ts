@@ -1,7 +1,6 @@
 // What a service imports: createHealth() and pgPool(). Importing it has no effect.
 import { createLife } from './lib/health/phase.ts'
 import type { Health, HealthOptions } from './lib/library/api.ts'
-import { createDetails } from './lib/library/details.ts'
 import { createEndpoint } from './lib/library/endpoint.ts'
 import { readOptions, type Settings } from './lib/library/options.ts'
 import { createSource } from './lib/library/source.ts'
@@ -38,17 +37,12 @@ export function createHealth(options: HealthOptions): Health {
   const loadDatabase = () => import('./lib/postgres/database.ts')
   const source = createSource({ ...settings, phase: life.phase, now, loadDatabase })
   const details = settings.pages
-    ? createDetails({
+    ? {
         version: readVersion(import.meta.url),
-        roles: 'absent',
-        unhealthyStatus: settings.unhealthyStatus,
-        now,
         date: () => new Date(),
-        inFlight: () => endpoint.inFlight(),
-        connectionsOpened: source.connectionsOpened,
-        // Those of the process belong to the metrics of the service.
+        // The service exports its own process metrics.
         more: [],
-      })
+      }
     : undefined
   const endpoint = createEndpoint({ ...settings, source, roles: 'absent', life, now, details })
   const { handler, fetch, drain, close } = endpoint

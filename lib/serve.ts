@@ -7,7 +7,8 @@ import { createConnections } from './http/connections.ts'
 import { createHttp, type Http } from './http/server.ts'
 import { createEndpoint } from './library/endpoint.ts'
 import { createLog, type Log } from './monitor/log.ts'
-import { createMonitors } from './monitors.ts'
+import { createProcessSeries } from './monitor/process.ts'
+import { createReport } from './monitor/report.ts'
 import { createDatabase, type Database } from './postgres/database.ts'
 import type { Host } from './system/host.ts'
 import { createShutdown } from './system/shutdown.ts'
@@ -16,7 +17,7 @@ import { createNotify, readSocket } from './system/systemd.ts'
 
 /** Serves until the process is told to stop. Resolves when the port is open, or when the process is about to exit. */
 export async function serve(config: Config, host: Host, version: string): Promise<void> {
-  const { now } = host
+  const { now, date } = host
   const socket = readSocket(host.env, host.process.pid)
   const log = openLog(config, host)
   const life = createLife()
@@ -26,8 +27,8 @@ export async function serve(config: Config, host: Host, version: string): Promis
     )
   const database = createDatabase({ ...config, readConninfo, phase: life.phase, now })
   const connections = createConnections(host.maxConnections())
-  const inFlight = () => endpoint.inFlight()
-  const monitors = createMonitors({ config, host, version, log, database, inFlight })
+  const report = createReport({ log, now, slowMs: config.slowMs })
+  const more = createProcessSeries({ host: host.process, date, now, folder: '/proc/self' })
 
   const endpoint = createEndpoint({
     source: database,
@@ -36,8 +37,8 @@ export async function serve(config: Config, host: Host, version: string): Promis
     timeoutMs: config.timeoutMs,
     unhealthyStatus: config.unhealthyStatus,
     now,
-    details: monitors.details,
-    onVerdict: monitors.onVerdict,
+    details: config.details === 'on' ? { version, date, more } : undefined,
+    onVerdict: report.observe,
     onEnd: request => connections.end(request.socket),
     onError: error =>
       log('request_failed', 'a request failed because of an internal error', detailsOf(error)),
@@ -46,7 +47,10 @@ export async function serve(config: Config, host: Host, version: string): Promis
     createServer: host.loadModule('node:http').createServer,
     handler: endpoint.handler,
     connections,
-    onRefused: monitors.onRefused,
+    onRefused(status) {
+      report.onRefused(status)
+      endpoint.onRefused(status)
+    },
     onAcceptError: error => log('accept_failed', "can't accept a connection", detailsOf(error)),
   })
   const shutdown = createShutdown({

@@ -9,7 +9,7 @@ import { createHandler, type HandlerOptions } from '../http/handler.ts'
 import { type Route, type RoutesOptions, routeOf, routesOf } from '../http/route.ts'
 import { createWeb } from '../http/web.ts'
 import type { Health } from './api.ts'
-import type { Details } from './details.ts'
+import { createDetails, type DetailsOptions } from './details.ts'
 import type { ClosableSource } from './source.ts'
 
 export interface EndpointOptions
@@ -22,8 +22,8 @@ export interface EndpointOptions
   readonly timeoutMs: number
   /** The status of an unhealthy response. */
   readonly unhealthyStatus: number
-  /** The pages, with what they show. Undefined if they are not served. */
-  readonly details: Details | undefined
+  /** What the pages need. Undefined if they are not served. */
+  readonly details: Pick<DetailsOptions, 'version' | 'date' | 'more'> | undefined
   /** Called with the verdict of each check, and of each deadline that passed during one. */
   readonly onVerdict: (verdict: Verdict) => void
 }
@@ -32,14 +32,25 @@ export interface EndpointOptions
 export interface Endpoint extends Health {
   /** Answers a request that did not arrive over HTTP. */
   readonly check: Check
-  /** How many requests wait for their response. */
-  readonly inFlight: () => number
+  /** Counts a request that the HTTP parser refused, by the status that its client got. */
+  readonly onRefused: (status: number) => void
 }
 
 /** Makes the handlers of one source. Nothing runs until the first request. */
 export function createEndpoint(options: EndpointOptions): Endpoint {
-  const { source, life, now, timeoutMs, details } = options
+  const { source, roles, life, now, timeoutMs, unhealthyStatus } = options
   const { phase, enter } = life
+  let inFlight = 0
+  const details =
+    options.details &&
+    createDetails({
+      ...options.details,
+      roles,
+      unhealthyStatus,
+      now,
+      inFlight: () => inFlight,
+      connectionsOpened: source.connectionsOpened,
+    })
   const pages = details?.pages ?? new Map()
   const routes = routesOf({ ...options, pages })
   const { check, stop } = createProbe({
@@ -51,15 +62,14 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   })
   const common = {
     check,
-    replies: repliesOf(options.unhealthyStatus),
+    replies: repliesOf(unhealthyStatus),
     phase,
     now,
     onAnswer: details?.onAnswer,
   }
   const answer = createHandler({ ...common, onEnd, onError: options.onError })
   const answerWeb = createWeb(common)
-  let inFlight = 0
-  return { handler, fetch, drain, close, check, inFlight: () => inFlight }
+  return { handler, fetch, drain, close, check, onRefused: status => details?.onRefused(status) }
 
   function observe(verdict: Verdict): Verdict {
     // A check that our own shutdown cut short says nothing about the database.

@@ -2,6 +2,7 @@
 import { ConfigError, codeOf } from '../error.ts'
 import { checkMsOf, type Reason, sentences, type Verdict } from '../health/verdict.ts'
 import type { Log } from './log.ts'
+import { scrubbed } from './scrub.ts'
 import { createThrottle } from './throttle.ts'
 
 export interface ReportOptions {
@@ -10,11 +11,6 @@ export interface ReportOptions {
   readonly now: () => number
   /** A healthy check that takes longer than this is slow, milliseconds. */
   readonly slowMs: number
-  /**
-   * The server's message without names and values. Undefined if the error did not come from a server. Called only
-   * for failures that no known reason explains.
-   */
-  readonly serverMessageOf: (error: unknown) => string | undefined
 }
 
 export interface Report {
@@ -48,7 +44,7 @@ export function createReport(options: ReportOptions): Report {
 }
 
 /** Logs the changes between healthy and unhealthy, and what happens during an outage. */
-function createOutages({ log, now, serverMessageOf }: ReportOptions) {
+function createOutages({ log, now }: ReportOptions) {
   let healthy: boolean | undefined
   let since = now()
   let remindedAt = since
@@ -65,7 +61,7 @@ function createOutages({ log, now, serverMessageOf }: ReportOptions) {
   }
 
   function observeFailure(reason: Reason, verdict: Verdict) {
-    const { words, fields } = describe(reason, verdict, serverMessageOf)
+    const { words, fields } = describe(reason, verdict)
     if (healthy !== false) {
       const change = enter(false)
       log('unhealthy', `unhealthy: ${words}${change.text}`, { ...fields, ...change.fields })
@@ -163,10 +159,11 @@ function createRefusals({ log, now }: ReportOptions) {
 }
 
 /** What may be said about a failure, for people and for machines. */
-function describe(reason: Reason, verdict: Verdict, serverMessageOf: ReportOptions['serverMessageOf']) {
+function describe(reason: Reason, verdict: Verdict) {
   const { error } = verdict
   const code = codeOf(error)
-  const detail = isUnexplained(reason, code) ? serverMessageOf(error) : undefined
+  // What the server or pooler said helps only if no reason explains the failure.
+  const detail = isUnexplained(reason, code) && error instanceof Error ? scrubbed(error.message) : undefined
   // Settings that are read again may have become invalid. Their faults name the setting and hold no secret.
   const parts = error instanceof ConfigError ? [error.message] : [code, detail].filter(Boolean)
   return {

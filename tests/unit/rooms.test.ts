@@ -34,7 +34,7 @@ const doors: Record<string, readonly string[]> = {
   http: ['connections', 'handler', 'pages', 'route', 'server', 'web'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
-  library: ['api', 'details', 'endpoint', 'options', 'source'],
+  library: ['api', 'endpoint', 'options', 'source'],
   client: ['check', 'nagios'],
   system: ['file', 'host', 'shutdown', 'signal', 'systemd', 'version'],
 }

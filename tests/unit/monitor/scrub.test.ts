@@ -1,8 +1,8 @@
 // What of a server's message may be logged: no name of a host, user or database, and nothing in quotes.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { scrubbed } from '../../lib/scrub.ts'
-import { createRandom } from '../support/random.ts'
+import { scrubbed } from '../../../lib/monitor/scrub.ts'
+import { createRandom } from '../../support/random.ts'
 
 const examples: [message: string, line: string | undefined][] = [
   [
