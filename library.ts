@@ -50,7 +50,7 @@ export function createHealth(options: HealthOptions): Health {
 }
 
 function warnOf({ source }: Settings) {
-  if (!('leftOut' in source) || source.leftOut.length === 0) return
+  if (source.kind === 'pool' || source.leftOut.length === 0) return
   process.emitWarning(`createHealth() leaves out of database: ${source.leftOut.join(', ')}`, {
     code: 'PG_HEALTH_LEFT_OUT',
   })

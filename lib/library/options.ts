@@ -13,22 +13,31 @@ export interface Settings {
   readonly prefix: string
   readonly pages: boolean
   readonly onVerdict: (verdict: Verdict) => void
-  readonly source:
-    | Omit<ForeignOptions, 'now'>
-    | Pick<Config, 'readConninfo' | 'connectTimeoutMs' | 'sessionMaxAgeMs' | 'leftOut'>
+  readonly source: PoolSettings | DatabaseSettings
 }
 
-const names = [
-  'check',
-  'database',
-  'expect',
-  'maxPending',
-  'onVerdict',
-  'pages',
-  'prefix',
-  'timeoutMs',
-  'unhealthyStatus',
-]
+/** The service gives its pool. */
+export interface PoolSettings extends Omit<ForeignOptions, 'now'> {
+  readonly kind: 'pool'
+}
+
+/** The service gives a URL, for a dedicated connection. */
+export interface DatabaseSettings
+  extends Pick<Config, 'readConninfo' | 'connectTimeoutMs' | 'sessionMaxAgeMs' | 'leftOut'> {
+  readonly kind: 'database'
+}
+
+const names = Object.keys({
+  check: true,
+  database: true,
+  expect: true,
+  maxPending: true,
+  onVerdict: true,
+  pages: true,
+  prefix: true,
+  timeoutMs: true,
+  unhealthyStatus: true,
+} satisfies Record<keyof HealthOptions, true>)
 
 /** Checks the options. Throws ConfigError with every fault there is. `readFile` reads the files that `database` names. */
 export function readOptions(given: HealthOptions, readFile: ReadFile): Settings {
@@ -49,7 +58,7 @@ export function readOptions(given: HealthOptions, readFile: ReadFile): Settings 
     pages,
     onVerdict,
   }
-  const source = readSource(given, readFile, faults)
+  const source = readSourceOptions(given, readFile, faults)
   if (source === undefined || faults.length > 0) throw new ConfigError(faults)
   return { ...common, source }
 }
@@ -65,7 +74,7 @@ function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus',
 
 const noSource = 'check or database must be given: the pool of the service, or a connection of its own'
 
-function readSource(
+function readSourceOptions(
   { check, database, expect, maxPending }: HealthOptions,
   readFile: ReadFile,
   faults: string[],
@@ -85,7 +94,7 @@ function readSource(
 function readCheck(
   { check, expect, maxPending = 2 }: Pick<PoolOptions, 'check' | 'expect' | 'maxPending'>,
   faults: string[],
-): Settings['source'] {
+): PoolSettings {
   // A promise was made once, and says nothing about now.
   if (typeof check !== 'function') faults.push('check must be a function that returns a promise')
   if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > 10) {
@@ -94,20 +103,18 @@ function readCheck(
   if (typeof expect === 'function' || (typeof expect === 'object' && expect !== null)) {
     faults.push('expect must be a string, a number, a bigint, a boolean or null: it is compared by Object.is')
   }
-  return { check, maxPending, ...(expect !== undefined && { expect }) }
+  return { kind: 'pool', check, maxPending, ...(expect !== undefined && { expect }) }
 }
 
-function readDatabase(
-  database: string,
-  readFile: ReadFile,
-  faults: string[],
-): Settings['source'] | undefined {
+function readDatabase(database: string, readFile: ReadFile, faults: string[]): DatabaseSettings | undefined {
   if (typeof database !== 'string' || database.trim() === '') {
     faults.push('database must be a postgres:// URL: it is empty, or not a string')
     return undefined
   }
   try {
-    return readConfig({ DATABASE_URL: database }, readFile, '')
+    const config = readConfig({ DATABASE_URL: database }, readFile, '')
+    const { readConninfo, connectTimeoutMs, sessionMaxAgeMs, leftOut } = config
+    return { kind: 'database', readConninfo, connectTimeoutMs, sessionMaxAgeMs, leftOut }
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error
     faults.push(...error.faults.map(fault => inWordsOfOptions(fault)))

@@ -33,7 +33,7 @@ export interface SourceOptions extends Pick<Settings, 'source' | 'timeoutMs'> {
 
 /** Makes the source. It does nothing until its first check. */
 export function createSource({ source, loadDatabase, ...options }: SourceOptions): ClosableSource {
-  if ('check' in source) {
+  if (source.kind === 'pool') {
     const foreign = createForeignSource({ ...source, now: options.now })
     return { ...foreign, close: async () => {}, connectionsOpened: () => undefined }
   }
@@ -46,9 +46,9 @@ function createSessionSource(load: () => Promise<ClosableSource>): ClosableSourc
   let database: ClosableSource | undefined
 
   return {
-    async check(until) {
+    async check(...task) {
       database ??= await loadOnce()
-      return database.check(until)
+      return database.check(...task)
     },
     timedOut: () => database?.timedOut() ?? { result: 'connect_timeout', by: 'deadline' },
     async close() {

@@ -73,7 +73,7 @@ test('createHealth() throws one ConfigError that names every fault, and repeats 
   }
 })
 
-test('createHealth() takes what is at the limits, and does nothing with it', () => {
+test('createHealth() accepts values at the limits, and starts nothing', () => {
   const unused = () => assert.fail('the check was called')
   for (const given of [
     { timeoutMs: 200, unhealthyStatus: 200, maxPending: 1, prefix: '' },
