@@ -24,16 +24,11 @@ export function atDeadline(until: number, now: Now, fire: () => void): () => voi
 }
 
 /**
- * Calls `fire` after the sockets have been read and what waited for that data has run. setImmediate runs after I/O;
- * some runtimes do not have it.
+ * Calls `fire` after I/O, so data that has arrived is handled first.
  *
  * @returns a function that cancels the call.
  */
 export function afterInput(fire: () => void): () => void {
-  if (typeof setImmediate !== 'function') {
-    const timer = setTimeout(fire, 0)
-    return () => clearTimeout(timer)
-  }
   const immediate = setImmediate(fire)
   return () => clearImmediate(immediate)
 }

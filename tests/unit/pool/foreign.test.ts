@@ -333,15 +333,6 @@ test('stop() ends a check that waits for its turn, and no later check calls the 
   assert.equal(calls.length, 2)
 })
 
-test('createForeignSource() works where setImmediate does not exist', async t => {
-  const { setImmediate } = globalThis
-  t.after(() => Object.assign(globalThis, { setImmediate }))
-  Reflect.deleteProperty(globalThis, 'setImmediate')
-  const now = () => performance.now()
-  const source = createForeignSource({ check: () => new Promise(() => {}), maxPending: 2, now })
-  assert.equal((await source.check(now() + 20)).result, 'timeout')
-})
-
 test('createForeignSource() keeps no timer after 1,000 checks of a function that never settles', async t => {
   const { calls, source, advance, timers } = stage(t)
   for (let count = 0; count < 1_000; count += 1) {
