@@ -16,8 +16,8 @@ export type {
   HealthOptions,
   PoolOptions,
 } from './lib/library/api.ts'
-export type { HealthCheck } from './lib/pool/foreign.ts'
 export { type PgClient, type PgPool, pgPool } from './lib/pool/pg.ts'
+export type { HealthCheck } from './lib/pool/source.ts'
 
 /**
  * Makes /health for your service: on the pool that the service uses (`check`), or on a connection of its own

@@ -1,7 +1,7 @@
 // What a service sees: the options of createHealth(), and what it returns.
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Verdict } from '../health/verdict.ts'
-import type { ForeignOptions, HealthCheck } from '../pool/foreign.ts'
+import type { HealthCheck, PoolSourceOptions } from '../pool/source.ts'
 
 /** Options of `createHealth()` that do not depend on where the connection comes from. */
 export interface CommonOptions {
@@ -31,7 +31,7 @@ export interface PoolOptions extends CommonOptions {
   /** Sends one query through the pool of the service: `pgPool(pool)`, or a function. Healthy if it resolves. */
   readonly check: HealthCheck
   /** The value that the check must resolve with, compared by `Object.is`. Default: anything but `false`. */
-  readonly expect?: ForeignOptions['expect']
+  readonly expect?: PoolSourceOptions['expect']
   /**
    * How many calls of `check` may be unsettled at the same time, 1 to 10. Each may hold a connection of the pool.
    * Default: 2.

@@ -3,7 +3,7 @@ import { type Config, type ReadFile, readConfig } from '../config/config.ts'
 import { ownSettings } from '../config/settings.ts'
 import { ConfigError } from '../error.ts'
 import type { Verdict } from '../health/verdict.ts'
-import type { ForeignOptions } from '../pool/foreign.ts'
+import type { PoolSourceOptions } from '../pool/source.ts'
 import type { HealthOptions, PoolOptions } from './api.ts'
 
 /** The options, checked, with their defaults. */
@@ -17,7 +17,7 @@ export interface Settings {
 }
 
 /** The service gives its pool. */
-export interface PoolSettings extends Omit<ForeignOptions, 'now'> {
+export interface PoolSettings extends Omit<PoolSourceOptions, 'now'> {
   readonly kind: 'pool'
 }
 

@@ -3,7 +3,7 @@ import type { Config } from '../config/config.ts'
 import type { Now } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
 import type { Source } from '../health/source.ts'
-import { createForeignSource } from '../pool/foreign.ts'
+import { createPoolSource } from '../pool/source.ts'
 import type { Settings } from './options.ts'
 
 /** A source that can be closed. */
@@ -34,8 +34,8 @@ export interface SourceOptions extends Pick<Settings, 'source' | 'timeoutMs'> {
 /** Makes the source. It does nothing until its first check. */
 export function createSource({ source, loadDatabase, ...options }: SourceOptions): ClosableSource {
   if (source.kind === 'pool') {
-    const foreign = createForeignSource({ ...source, now: options.now })
-    return { ...foreign, close: async () => {}, connectionsOpened: () => undefined }
+    const pool = createPoolSource({ ...source, now: options.now })
+    return { ...pool, close: async () => {}, connectionsOpened: () => undefined }
   }
   return createSessionSource(async () => (await loadDatabase()).createDatabase({ ...source, ...options }))
 }

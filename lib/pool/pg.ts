@@ -1,7 +1,7 @@
-// Sends SELECT 1 through a pool of node-postgres, and gives the connection up when time is out.
+// Sends SELECT 1 through a pool of node-postgres, and closes the connection at the deadline.
 import type { Reason } from '../health/verdict.ts'
-import type { HealthCheck } from './foreign.ts'
 import { GaveUp, UnexpectedResult } from './reason.ts'
+import type { HealthCheck } from './source.ts'
 
 /** What is used of a client of `pg`. */
 export interface PgClient {
@@ -40,7 +40,7 @@ const connectTimeoutMs = 5_000
 /**
  * Makes a check for a pool of node-postgres. It takes a connection like any query of the service, sends SELECT 1, looks at
  * the row, and releases the connection. When the signal aborts, it closes that connection, so the slot is free. It holds
- * at most two slots (one if the pool has only two), and at most one place in the queue of the pool.
+ * at most two slots (one in a pool of one or two), and at most one place in the queue of the pool.
  *
  * @throws TypeError if it is not a pool, for example a single client.
  */
@@ -84,14 +84,13 @@ export function pgPool(pool: PgPool): HealthCheck {
   }
 
   /**
-   * Asks the pool for a connection, unless enough has been asked for. A place in the queue is kept for the next check:
-   * otherwise every check would leave one more behind.
+   * Asks the pool for a connection, unless enough has been asked for. The place in the queue is reused by the next check;
+   * otherwise each check would add one.
    */
   function request(waiter: Waiter) {
-    const hasIdle = pool.idleCount > 0
-    const mayRequest = hasIdle || requests.size < maxRequests()
-    if (!pool.ending && (hasPlace() || !mayRequest)) return
-    const asked: Request = { waiter, isQueued: hasIdle || isFull() }
+    // A pool that is ending rejects immediately.
+    if (!pool.ending && !mayRequest()) return
+    const asked: Request = { waiter, isQueued: pool.idleCount > 0 || isFull() }
     requests.add(asked)
     connect(asked).then(
       client => {
@@ -135,6 +134,10 @@ export function pgPool(pool: PgPool): HealthCheck {
   /** Whether one of our requests is in the queue of the pool. One that left it is opening a connection. */
   function hasPlace(): boolean {
     return pool.waitingCount > 0 && [...requests].some(({ isQueued }) => isQueued)
+  }
+
+  function mayRequest(): boolean {
+    return !hasPlace() && (pool.idleCount > 0 || requests.size < maxRequests())
   }
 
   function isFull(): boolean {

@@ -1,4 +1,4 @@
-// Gives each failure of a foreign driver, pool or ORM its reason.
+// Gives each failure of a service's driver, pool or ORM its reason.
 import type { Reason } from '../health/verdict.ts'
 import { reasonOf } from '../postgres/reason.ts'
 
@@ -79,7 +79,7 @@ const maxDepth = 5
  *
  * @param error anything that was thrown. Its message is only compared, never shown.
  */
-export function foreignReasonOf(error: unknown): Reason {
+export function poolReasonOf(error: unknown): Reason {
   let inner = error
   for (let depth = 0; depth < maxDepth && typeof inner === 'object' && inner !== null; depth += 1) {
     if (inner instanceof GaveUp) return inner.reason

@@ -163,12 +163,12 @@ describe('a pool of node-postgres, with pgPool', () => {
   })
 
   test('the service shuts down during a check: the slot is free immediately', async t => {
-    const { proxy, pool, ask, source } = await openBehindProxy(t)
+    const { proxy, pool, ask, stop } = await openBehindProxy(t)
     await fill(pool)
     proxy.stallOpen()
     const answer = ask()
     while (proxy.statements.length === 0) await new Promise(resolve => setImmediate(resolve))
-    source.stop()
+    stop()
     assert.equal(await answer, 'stopping')
     assert.deepEqual({ total: pool.totalCount, idle: pool.idleCount }, { total: 2, idle: 2 })
     assert.equal(await ask(), 'stopping')

@@ -5,7 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import pg from 'pg'
 import { createProbe } from '../../lib/health/probe.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
-import { createForeignSource, type HealthCheck } from '../../lib/pool/foreign.ts'
+import { createPoolSource, type HealthCheck } from '../../lib/pool/source.ts'
 import { openPostgres, type Postgres } from './postgres.ts'
 
 const timeoutMs = 500
@@ -13,9 +13,19 @@ const timeoutMs = 500
 export const slackMs = 400
 const now = () => performance.now()
 
-/** A health check as a service has it, without HTTP. */
+/** A health check as a service has it, without HTTP. Counts the calls of `check`. */
 export function openHealth(check: HealthCheck, maxPending = 2) {
-  const source = createForeignSource({ check, maxPending, now })
+  const counts = { calls: 0, pending: 0 }
+  const counted = async (signal: AbortSignal) => {
+    counts.calls += 1
+    counts.pending += 1
+    try {
+      return await check(signal)
+    } finally {
+      counts.pending -= 1
+    }
+  }
+  const source = createPoolSource({ check: Object.assign(counted, check), maxPending, now })
   const probe = createProbe({
     runCheck: source.check,
     timedOut: source.timedOut,
@@ -23,7 +33,7 @@ export function openHealth(check: HealthCheck, maxPending = 2) {
     now,
     timeoutMs,
   })
-  return { ask, askThrice, source }
+  return { ask, askThrice, counts, stop: source.stop }
 
   /** Sends one request. Fails the test if the answer is late. */
   async function ask(): Promise<Verdict['result']> {
@@ -109,17 +119,12 @@ export function testFaults(name: string, open: OpenServicePool, { calls, pending
 
     test(`PostgreSQL is frozen: timed out, ${pending} calls under way, healthy when it thaws`, async t => {
       const { check, fill, query } = open(t, server.port)
-      let called = 0
-      const counted = (signal: AbortSignal) => {
-        called += 1
-        return check(signal)
-      }
-      const { ask, askThrice, source } = openHealth(Object.assign(counted, check))
+      const { ask, askThrice, counts } = openHealth(check)
       await fill()
       server.freeze()
       t.after(() => server.thaw())
       assert.deepEqual(await askThrice(), Array(3).fill('timeout'))
-      assert.deepEqual({ calls: called, pending: source.pending() }, { calls, pending })
+      assert.deepEqual(counts, { calls, pending })
       server.thaw()
       assert.equal(await ask(), 'healthy')
       await query()
@@ -148,10 +153,10 @@ export function testFaults(name: string, open: OpenServicePool, { calls, pending
 
     test(`the service uses its whole pool: ${exhausted}, healthy when it is free`, async t => {
       const { check, occupy } = open(t, server.port)
-      const { ask, askThrice, source } = openHealth(check)
+      const { ask, askThrice, counts } = openHealth(check)
       const free = await occupy()
       assert.deepEqual(await askThrice(), Array(3).fill(exhausted))
-      assert.equal(source.pending(), pending)
+      assert.equal(counts.pending, pending)
       free()
       assert.equal(await ask(), 'healthy')
     })

@@ -29,7 +29,7 @@ const doors: Record<string, readonly string[]> = {
   health: ['deadline', 'phase', 'probe', 'reply', 'role', 'source', 'verdict'],
   conninfo: ['conninfo', 'parameters'],
   postgres: ['database', 'reason'],
-  pool: ['foreign', 'pg'],
+  pool: ['pg', 'source'],
   config: ['command', 'config', 'settings'],
   http: ['connections', 'handler', 'pages', 'route', 'server', 'web'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],

@@ -132,7 +132,7 @@ test('/metrics counts what was answered, and nothing that was passed on', async 
   assert.equal(counted.get('pghealth_http_request_duration_seconds_count{path="/health"}'), 2)
 })
 
-test('/metrics leaves the process, the sessions of a foreign pool and the paths for a role out', async () => {
+test('/metrics has no rows for the process, the sessions of a pool and the role paths', async () => {
   const keys = [...(await shown(createHealth({ check, pages: true }))).keys()].join('\n')
   assert.match(keys, /^pghealth_build_info\{version="\d+\.\d+\.\d+"\}$/m)
   assert.doesNotMatch(keys, /^(process|nodejs)_|connections_opened|path="\/(primary|replica|read-write)"/m)

@@ -1,25 +1,25 @@
-// Each failure of a foreign driver, pool or ORM, and the reason that it gets.
+// Each failure of a service's driver, pool or ORM, and the reason that it gets.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { Reason } from '../../../lib/health/verdict.ts'
-import { foreignReasonOf, GaveUp, UnexpectedResult } from '../../../lib/pool/reason.ts'
+import { GaveUp, poolReasonOf, UnexpectedResult } from '../../../lib/pool/reason.ts'
 
 const coded = (code: string, message = 'connect to db.internal failed') =>
   Object.assign(new Error(message), { code })
 const named = (name: string) => Object.assign(new Error('words that vary'), { name })
 const wrapped = (key: string, inner: unknown) => Object.assign(new Error('Failed query'), { [key]: inner })
 
-test('foreignReasonOf() knows the codes of PostgreSQL and of the network, whatever the driver', () => {
+test('poolReasonOf() knows the codes of PostgreSQL and of the network, whatever the driver', () => {
   const table = {
     53300: 'pool_exhausted',
     ECONNREFUSED: 'unreachable',
     '57P03': 'starting_up',
     '28P01': 'auth_failed',
   }
-  for (const [code, reason] of Object.entries(table)) assert.equal(foreignReasonOf(coded(code)), reason, code)
+  for (const [code, reason] of Object.entries(table)) assert.equal(poolReasonOf(coded(code)), reason, code)
 })
 
-test('foreignReasonOf() names tls for the codes of certificates and handshakes', () => {
+test('poolReasonOf() names tls for the codes of certificates and handshakes', () => {
   const codes = [
     'SELF_SIGNED_CERT_IN_CHAIN',
     'DEPTH_ZERO_SELF_SIGNED_CERT',
@@ -29,7 +29,7 @@ test('foreignReasonOf() names tls for the codes of certificates and handshakes',
     'ERR_TLS_CERT_ALTNAME_INVALID',
     'ERR_SSL_WRONG_VERSION_NUMBER',
   ]
-  for (const code of codes) assert.equal(foreignReasonOf(coded(code)), 'tls', code)
+  for (const code of codes) assert.equal(poolReasonOf(coded(code)), 'tls', code)
 })
 
 const messages: Readonly<Record<string, Reason>> = {
@@ -44,57 +44,57 @@ const messages: Readonly<Record<string, Reason>> = {
   'Driver not Connected': 'connection_lost',
 }
 
-test('foreignReasonOf() knows whole messages of drivers that give no code, and no part of them', () => {
+test('poolReasonOf() knows whole messages of drivers that give no code, and no part of them', () => {
   for (const [message, reason] of Object.entries(messages)) {
-    assert.equal(foreignReasonOf(new Error(message)), reason, message)
-    assert.equal(foreignReasonOf(new Error(`${message}: db.internal`)), 'unknown', message)
+    assert.equal(poolReasonOf(new Error(message)), reason, message)
+    assert.equal(poolReasonOf(new Error(`${message}: db.internal`)), 'unknown', message)
   }
 })
 
-test('foreignReasonOf() does not take the timeout of Knex or Sequelize for a full pool', () => {
+test('poolReasonOf() does not take the timeout of Knex or Sequelize for a full pool', () => {
   for (const name of ['KnexTimeoutError', 'SequelizeConnectionAcquireTimeoutError']) {
-    assert.equal(foreignReasonOf(named(name)), 'timeout', name)
+    assert.equal(poolReasonOf(named(name)), 'timeout', name)
   }
 })
 
-test('foreignReasonOf() unwraps what ORMs wrap: cause, driverError, original, parent', () => {
+test('poolReasonOf() unwraps what ORMs wrap: cause, driverError, original, parent', () => {
   for (const key of ['cause', 'driverError', 'original', 'parent']) {
-    assert.equal(foreignReasonOf(wrapped(key, coded('57P01'))), 'shutting_down', key)
-    assert.equal(foreignReasonOf(wrapped('cause', wrapped(key, coded('57P01')))), 'shutting_down', key)
+    assert.equal(poolReasonOf(wrapped(key, coded('57P01'))), 'shutting_down', key)
+    assert.equal(poolReasonOf(wrapped('cause', wrapped(key, coded('57P01')))), 'shutting_down', key)
   }
 })
 
-test('foreignReasonOf() knows the messages of node-postgres behind the query that Knex puts in front', () => {
-  assert.equal(foreignReasonOf(new Error('SELECT 1 - Connection terminated unexpectedly')), 'connection_lost')
-  assert.equal(foreignReasonOf(new Error('SELECT 1 - 2 - Query read timeout')), 'timeout')
-  assert.equal(foreignReasonOf(new Error('SELECT 1 - something else')), 'unknown')
+test('poolReasonOf() knows the messages of node-postgres behind the query that Knex puts in front', () => {
+  assert.equal(poolReasonOf(new Error('SELECT 1 - Connection terminated unexpectedly')), 'connection_lost')
+  assert.equal(poolReasonOf(new Error('SELECT 1 - 2 - Query read timeout')), 'timeout')
+  assert.equal(poolReasonOf(new Error('SELECT 1 - something else')), 'unknown')
 })
 
-test("foreignReasonOf() knows the kinds and the original codes of Prisma's adapter, and its own codes", () => {
-  assert.equal(foreignReasonOf(wrapped('cause', { kind: 'DatabaseNotReachable', host: 'db' })), 'unreachable')
-  assert.equal(foreignReasonOf(wrapped('cause', { kind: 'postgres', originalCode: '57P03' })), 'starting_up')
-  assert.equal(foreignReasonOf(coded('P2024')), 'pool_exhausted')
-  assert.equal(foreignReasonOf(coded('P2002')), 'unknown')
+test("poolReasonOf() knows the kinds and the original codes of Prisma's adapter, and its own codes", () => {
+  assert.equal(poolReasonOf(wrapped('cause', { kind: 'DatabaseNotReachable', host: 'db' })), 'unreachable')
+  assert.equal(poolReasonOf(wrapped('cause', { kind: 'postgres', originalCode: '57P03' })), 'starting_up')
+  assert.equal(poolReasonOf(coded('P2024')), 'pool_exhausted')
+  assert.equal(poolReasonOf(coded('P2002')), 'unknown')
 })
 
-test('foreignReasonOf() stops at the outermost error that it knows', () => {
+test('poolReasonOf() stops at the outermost error that it knows', () => {
   assert.equal(
-    foreignReasonOf(Object.assign(coded('53300'), { cause: coded('ECONNREFUSED') })),
+    poolReasonOf(Object.assign(coded('53300'), { cause: coded('ECONNREFUSED') })),
     'pool_exhausted',
   )
 })
 
-test('foreignReasonOf() looks five levels deep, so an error that is its own cause is unknown', () => {
+test('poolReasonOf() looks five levels deep, so an error that is its own cause is unknown', () => {
   const own = new Error('loop')
   own.cause = own
-  assert.equal(foreignReasonOf(own), 'unknown')
+  assert.equal(poolReasonOf(own), 'unknown')
   let deep: unknown = coded('ECONNREFUSED')
   for (let level = 1; level < 5; level += 1) deep = wrapped('cause', deep)
-  assert.equal(foreignReasonOf(deep), 'unreachable')
-  assert.equal(foreignReasonOf(wrapped('cause', deep)), 'unknown')
+  assert.equal(poolReasonOf(deep), 'unreachable')
+  assert.equal(poolReasonOf(wrapped('cause', deep)), 'unknown')
 })
 
-test('foreignReasonOf() makes nothing of what is no error of this kind', () => {
+test('poolReasonOf() returns unknown for anything else', () => {
   for (const thing of [
     undefined,
     null,
@@ -106,12 +106,12 @@ test('foreignReasonOf() makes nothing of what is no error of this kind', () => {
     coded('22012'),
     { name: 'constructor' },
   ]) {
-    assert.equal(foreignReasonOf(thing), 'unknown')
+    assert.equal(poolReasonOf(thing), 'unknown')
   }
 })
 
-test('foreignReasonOf() knows what a check of our own waited for, and an unexpected result', () => {
-  assert.equal(foreignReasonOf(new GaveUp('pool_exhausted')), 'pool_exhausted')
-  assert.equal(foreignReasonOf(wrapped('cause', new GaveUp('connect_timeout'))), 'connect_timeout')
-  assert.equal(foreignReasonOf(new UnexpectedResult('not 1')), 'bad_result')
+test('poolReasonOf() knows what a check of our own waited for, and an unexpected result', () => {
+  assert.equal(poolReasonOf(new GaveUp('pool_exhausted')), 'pool_exhausted')
+  assert.equal(poolReasonOf(wrapped('cause', new GaveUp('connect_timeout'))), 'connect_timeout')
+  assert.equal(poolReasonOf(new UnexpectedResult('not 1')), 'bad_result')
 })

@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { shutdownVerdict, type Verdict } from '../../../lib/health/verdict.ts'
-import { createForeignSource, type ForeignOptions, type HealthCheck } from '../../../lib/pool/foreign.ts'
+import { createPoolSource, type HealthCheck, type PoolSourceOptions } from '../../../lib/pool/source.ts'
 
 const checkMs = 1_000
+/** How long after the start of an unhealthy check the next one may start. */
+const spacingMs = 100
 
 interface Call {
   readonly signal: AbortSignal
@@ -55,14 +57,14 @@ function fakeClock(t: TestContext) {
 }
 
 /** A source whose clock and whose check function the test controls. */
-function stage(t: TestContext, options: Partial<ForeignOptions> = {}) {
+function stage(t: TestContext, options: Partial<PoolSourceOptions> = {}) {
   const { now, timers, advance } = fakeClock(t)
   const startedAt = now()
   const calls: Call[] = []
   const check: HealthCheck = signal =>
     new Promise((resolve, reject) => calls.push({ signal, atMs: now() - startedAt, resolve, reject }))
-  const source = createForeignSource({ check, maxPending: 2, now, ...options })
-  return { source, calls, run, advance, timers, timeOut, only }
+  const source = createPoolSource({ check, maxPending: 2, now, ...options })
+  return { source, calls, run, advance, timers, timeOut, only, again }
 
   /** Runs a check, and tells what became of it so far. */
   function run() {
@@ -75,6 +77,13 @@ function stage(t: TestContext, options: Partial<ForeignOptions> = {}) {
   async function timeOut() {
     const check = run()
     await advance(checkMs)
+    return check.verdict
+  }
+
+  /** Runs a check after an unhealthy one. With `maxPending` 1, it calls the function only if the last call has settled. */
+  async function again() {
+    const check = run()
+    await advance(spacingMs)
     return check.verdict
   }
 
@@ -111,7 +120,7 @@ test('check() is unhealthy when the function resolves with false', async t => {
 })
 
 test('check() with an expected value is healthy for that value alone', async t => {
-  const table: [unknown, ForeignOptions['expect'], string][] = [
+  const table: [unknown, PoolSourceOptions['expect'], string][] = [
     [1, 1, 'healthy'],
     ['1', 1, 'bad_result'],
     [1n, 1, 'bad_result'],
@@ -130,11 +139,11 @@ test('check() with an expected value is healthy for that value alone', async t =
 
 test('check() is unhealthy when the function returns no promise: it may have forgotten its return', async t => {
   for (const value of [undefined, null, true, 1, {}]) {
-    const { only, source } = stage(t, { check: (() => value) as unknown as HealthCheck })
+    const { only, again } = stage(t, { check: (() => value) as unknown as HealthCheck, maxPending: 1 })
     const verdict = await only()
     assert.equal(verdict?.result, 'bad_result')
     assert.match(String(verdict?.error), /did not return a promise/)
-    assert.equal(source.pending(), 0)
+    assert.equal((await again())?.result, 'bad_result')
     t.mock.restoreAll()
   }
 })
@@ -146,16 +155,17 @@ test('check() gives the reason of a rejection, and the raw error for the log', a
 })
 
 test('check() treats what the function throws immediately like a rejection', async t => {
-  const { only, source } = stage(t, {
+  const { only, again } = stage(t, {
     check: () => {
       throw coded('57P03')
     },
+    maxPending: 1,
   })
   assert.equal((await only())?.result, 'starting_up')
-  assert.equal(source.pending(), 0)
+  assert.equal((await again())?.result, 'starting_up')
 })
 
-test('check() takes any thenable, calls its then once, and believes the first thing that it says', async t => {
+test('check() takes any thenable, calls its then once, and takes its first settlement', async t => {
   let calls = 0
   const thenable = {
     // biome-ignore lint/suspicious/noThenProperty: this is how queries of drivers look.
@@ -173,7 +183,7 @@ test('check() takes any thenable, calls its then once, and believes the first th
 })
 
 test('check() aborts the signal at its deadline, and times out although the function ignores it', async t => {
-  const { calls, run, advance, source } = stage(t)
+  const { calls, run, advance } = stage(t)
   const check = run()
   await advance(checkMs - 1)
   assert.equal(calls[0]?.signal.aborted, false)
@@ -183,7 +193,6 @@ test('check() aborts the signal at its deadline, and times out although the func
     verdict: { result: 'timeout', by: 'check', queryMs: checkMs },
     atMs: checkMs,
   })
-  assert.equal(source.pending(), 1)
 })
 
 test('check() does not abort a signal after its function has settled', async t => {
@@ -196,12 +205,15 @@ test('check() does not abort a signal after its function has settled', async t =
   assert.equal(calls[0]?.signal.aborted, false)
 })
 
-test('check() hears a function that obeys the signal: the reason that it rejects with is the verdict', async t => {
+test('check() uses the reason of a function that rejects on abort', async t => {
+  let calls = 0
   const obedient = (error?: unknown): HealthCheck => {
-    return signal =>
-      new Promise<never>((_, reject) =>
+    return signal => {
+      calls += 1
+      return new Promise<never>((_, reject) =>
         signal.addEventListener('abort', () => reject(error ?? signal.reason)),
       )
+    }
   }
   const table: [unknown, string][] = [
     [coded('53300'), 'pool_exhausted'],
@@ -209,9 +221,11 @@ test('check() hears a function that obeys the signal: the reason that it rejects
     [undefined, 'timeout'],
   ]
   for (const [error, result] of table) {
-    const { timeOut, source } = stage(t, { check: obedient(error) })
+    const { timeOut } = stage(t, { check: obedient(error), maxPending: 1 })
+    calls = 0
     assert.equal((await timeOut())?.result, result, String(error))
-    assert.equal(source.pending(), 0)
+    assert.equal((await timeOut())?.result, result, String(error))
+    assert.equal(calls, 2, 'the first call has settled')
     t.mock.restoreAll()
   }
 })
@@ -246,10 +260,9 @@ test('check() calls the function again while one call has not settled, and a lat
 
 test('check() calls the function no more while maxPending calls have not settled, and times out', async t => {
   for (const maxPending of [1, 2]) {
-    const { calls, timeOut, source } = stage(t, { maxPending })
+    const { calls, timeOut } = stage(t, { maxPending })
     for (let count = 0; count < 5; count += 1) assert.equal((await timeOut())?.result, 'timeout')
     assert.equal(calls.length, maxPending)
-    assert.equal(source.pending(), maxPending)
     t.mock.restoreAll()
   }
 })
@@ -271,11 +284,13 @@ test('check() waits for one of the pending calls, then makes its own: its answer
 })
 
 test('check() handles the rejection of a call that nothing waits for any more', async t => {
-  const { calls, timeOut, advance, source } = stage(t)
+  const { calls, timeOut, run, advance } = stage(t, { maxPending: 1 })
   await timeOut()
   calls[0]?.reject(coded('ECONNRESET'))
   await advance(1)
-  assert.equal(source.pending(), 0)
+  run()
+  await advance(0)
+  assert.equal(calls.length, 2)
 })
 
 test('check() waits until 100 ms after the start of an unhealthy check, and not after a healthy one', async t => {
@@ -333,7 +348,7 @@ test('stop() ends a check that waits for its turn, and no later check calls the 
   assert.equal(calls.length, 2)
 })
 
-test('createForeignSource() keeps no timer after 1,000 checks of a function that never settles', async t => {
+test('createPoolSource() keeps no timer after 1,000 checks of a function that never settles', async t => {
   const { calls, source, advance, timers } = stage(t)
   for (let count = 0; count < 1_000; count += 1) {
     const checked = source.check(10_000.25 + count + 1)

@@ -1,8 +1,8 @@
-// Runs the check function of a service: in time, and without eating the pool, whatever its driver does.
+// Runs the check function of a service: within the deadline, and with a bounded number of pool connections.
 import { afterInput, atDeadline, type Now } from '../health/deadline.ts'
 import type { Source } from '../health/source.ts'
 import { type Reason, shutdownVerdict, type Verdict } from '../health/verdict.ts'
-import { foreignReasonOf, GaveUp, UnexpectedResult } from './reason.ts'
+import { GaveUp, poolReasonOf, UnexpectedResult } from './reason.ts'
 
 /**
  * Sends one query through the pool of the service. A resolved promise means healthy, unless the value is `false`. A
@@ -18,7 +18,7 @@ export interface HealthCheck {
   readonly timedOut?: () => Reason
 }
 
-export interface ForeignOptions {
+export interface PoolSourceOptions {
   readonly check: HealthCheck
   /** The value that the check must resolve with, compared by `Object.is`. Default: anything but `false`. */
   readonly expect?: string | number | bigint | boolean | null
@@ -27,18 +27,19 @@ export interface ForeignOptions {
   readonly now: Now
 }
 
-export interface ForeignSource extends Source {
-  /** How many calls of the check function have not settled. */
-  pending(): number
+export interface PoolSource extends Source {
   /** Aborts the running check. From now on every verdict is `shutdownVerdict`, and the function is not called. */
   stop(): void
 }
+
+/** What became of one call. */
+type Outcome = Pick<Verdict, 'result' | 'error'>
 
 /** At most ten queries per second reach a database that is unhealthy, however many requests arrive. */
 const spacingMs = 100
 
 /** Makes the source. It holds no timer unless a check is running. */
-export function createForeignSource({ check, expect, maxPending, now }: ForeignOptions): ForeignSource {
+export function createPoolSource({ check, expect, maxPending, now }: PoolSourceOptions): PoolSource {
   const pending = new Set<Promise<unknown>>()
   let startableAt = Number.NEGATIVE_INFINITY
   let stopped = false
@@ -47,12 +48,12 @@ export function createForeignSource({ check, expect, maxPending, now }: ForeignO
   /** Ends the running call, on shutdown. */
   let abort = () => {}
 
-  return { check: run, timedOut, pending: () => pending.size, stop }
+  return { check: run, timedOut, stop }
 
   async function run(until: number): Promise<Verdict> {
     while (!stopped && now() < until) {
       if (now() < startableAt) await sleep(Math.min(startableAt, until))
-      // What was abandoned may still hold connections of the service.
+      // Calls that timed out may still hold connections.
       else if (pending.size >= maxPending) await sleep(until)
       else return call(until)
     }
@@ -84,29 +85,33 @@ export function createForeignSource({ check, expect, maxPending, now }: ForeignO
     const outcome = await outcomeOf(work, controller, until)
     abort = () => {}
     const queryMs = now() - startedAt
-    if (stopped) return shutdownVerdict
+    if (stopped || outcome === undefined) return shutdownVerdict
     const verdict: Verdict = { ...outcome, by: 'check', queryMs }
     startableAt = verdict.result === 'healthy' ? Number.NEGATIVE_INFINITY : startedAt + spacingMs
     return verdict
   }
 
-  /** Aborts at `until`. A check that obeys says what it waited for, and is heard; any other has timed out. */
+  /**
+   * Aborts at `until`. The rejection of a check that obeys the signal is used; any other check has timed out. Resolves
+   * with undefined if the source stops first.
+   */
   function outcomeOf(
     work: Promise<unknown>,
     controller: AbortController,
     until: number,
-  ): Promise<Pick<Verdict, 'result' | 'error'>> {
+  ): Promise<Outcome | undefined> {
     return new Promise(resolve => {
       let waitedFor: Reason | undefined
       let cancel = atDeadline(until, now, () => {
-        waitedFor = timedOut().result as Reason
-        controller.abort(new GaveUp(waitedFor))
-        cancel = afterInput(() => resolve({ result: waitedFor ?? 'timeout' }))
+        const result = reasonNow()
+        waitedFor = result
+        controller.abort(new GaveUp(result))
+        cancel = afterInput(() => resolve({ result }))
       })
       abort = () => {
         cancel()
         controller.abort(new GaveUp('stopping'))
-        resolve({ result: 'stopping' })
+        resolve(undefined)
       }
       work
         .then(
@@ -117,13 +122,18 @@ export function createForeignSource({ check, expect, maxPending, now }: ForeignO
     })
   }
 
-  function resultOf(value: unknown): Pick<Verdict, 'result'> {
+  function resultOf(value: unknown): Outcome {
     const isExpected = expect === undefined ? value !== false : Object.is(value, expect)
     return { result: isExpected ? 'healthy' : 'bad_result' }
   }
 
   function timedOut(): Verdict {
-    return { result: check.timedOut?.() ?? 'timeout', by: 'deadline' }
+    return { result: reasonNow(), by: 'deadline' }
+  }
+
+  /** What a check that times out now has waited for. */
+  function reasonNow(): Reason {
+    return check.timedOut?.() ?? 'timeout'
   }
 
   function stop() {
@@ -141,8 +151,8 @@ async function start(check: HealthCheck, signal: AbortSignal): Promise<unknown> 
   return work
 }
 
-/** A check that obeys its signal may reject with anything: then what it waited for is the reason. */
-function failureOf(error: unknown, waitedFor: Reason | undefined): Pick<Verdict, 'result' | 'error'> {
-  const reason = foreignReasonOf(error)
+/** After an abort, the reason is what the check waited for, unless its error has a reason. */
+function failureOf(error: unknown, waitedFor: Reason | undefined): Outcome {
+  const reason = poolReasonOf(error)
   return { result: reason === 'unknown' ? (waitedFor ?? reason) : reason, error }
 }
