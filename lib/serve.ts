@@ -3,7 +3,6 @@ import { type Config, urlOf } from './config/config.ts'
 import { codedError, codeOf, detailsOf } from './error.ts'
 import { exitCodes } from './fault.ts'
 import { createLife } from './health/phase.ts'
-import { createConnections } from './http/connections.ts'
 import { createHttp, type Http } from './http/server.ts'
 import { createEndpoint } from './library/endpoint.ts'
 import { createLog, type Log } from './monitor/log.ts'
@@ -26,7 +25,6 @@ export async function serve(config: Config, host: Host, version: string): Promis
       log('stale_secret', `the last good settings are used: ${faults.join('; ')}`),
     )
   const database = createDatabase({ ...config, readConninfo, phase: life.phase, now })
-  const connections = createConnections(host.maxConnections())
   const report = createReport({ log, now, slowMs: config.slowMs })
   const more = createProcessSeries({ host: host.process, date, now, folder: '/proc/self' })
 
@@ -39,14 +37,14 @@ export async function serve(config: Config, host: Host, version: string): Promis
     now,
     details: config.details === 'on' ? { version, date, more } : undefined,
     onVerdict: report.observe,
-    onEnd: request => connections.end(request.socket),
+    onEnd: request => http.endRequest(request),
     onError: error =>
       log('request_failed', 'a request failed because of an internal error', detailsOf(error)),
   })
   const http = createHttp({
     createServer: host.loadModule('node:http').createServer,
     handler: endpoint.handler,
-    connections,
+    maxConnections: host.maxConnections(),
     onRefused(status) {
       report.onRefused(status)
       endpoint.onRefused(status)

@@ -2,8 +2,8 @@
 
 /**
  * - `serving`: /health is answered by checks.
- * - `draining`: /health reports 503 without a check, every response closes its connection, the port is still open.
- * - `closing`: the port is closed; requests in flight finish, then the session with PostgreSQL ends.
+ * - `draining`: /health reports 503 without a check, every response closes its connection. The program's port stays open.
+ * - `closing`: the program closes its port, requests in flight finish, then the session with PostgreSQL ends.
  */
 export type Phase = 'serving' | 'draining' | 'closing'
 

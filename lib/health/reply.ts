@@ -21,6 +21,8 @@ const healthy: Reply = { status: 200, body: '{"status": "healthy","database": "c
 export const alive: Reply = { status: 200, body: '{"status": "alive"}' }
 /** Closes, as does 405: a client with the wrong address may be about to upload something. */
 export const notFound: Reply = { status: 404, body: '{"error": "not found"}', closes: true }
+/** The name under which requests are counted that have no path of their own, or that the HTTP parser refuses. */
+export const otherPath = 'other'
 /** The path exists, but not for this method. */
 export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}', closes: true }
 /** The reply to a query that asks for no limit of the lag, or not at /replica. Patroni ignores it: then there is no limit. */

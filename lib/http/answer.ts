@@ -16,7 +16,10 @@ export interface AnswersOptions<Exchange> {
   readonly fail: (exchange: Exchange, error: unknown) => void
 }
 
-/** Makes a function that answers one request, whatever server it arrived at. It never throws. */
+/**
+ * Makes a function that answers one request, whatever server it arrived at. It never throws: answer.ts catches what
+ * rendering throws, handler.ts what writing throws.
+ */
 export function createAnswers<Exchange extends { readonly route: Route }>({
   check,
   replies,

@@ -51,7 +51,7 @@ export function createHandler(
       exchange.response.shouldKeepAlive = false
     }
     send(exchange, reply, totalMs, timing)
-    onAnswer?.(exchange.route.path, reply.status, totalMs)
+    onAnswer?.(exchange.route.countedAs, reply.status, totalMs)
     onEnd?.(exchange.request)
   }
 

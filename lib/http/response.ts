@@ -16,27 +16,33 @@ export interface Exchange {
 
 /** Sends `reply`. `timing` is the part of server-timing before the total. */
 export function send({ request, response, route }: Exchange, reply: Reply, totalMs: number, timing: string) {
-  const method = request.method ?? ''
-  const body = bodyOf(method, route, reply)
-  response.writeHead(reply.status, headersOf(method, route, reply, body, totalMs, timing))
+  const { headers, body } = contentOf({ method: request.method ?? '', route, reply, totalMs, timing })
+  response.writeHead(reply.status, headers)
   // JSON replies are ASCII. Node writes Latin-1 without a conversion, which saves 7 % of the time of a response.
   response.end(body, reply.contentType ? 'utf8' : 'latin1')
 }
 
-/** The body of a response. HEAD has the body of GET, for its length; the server does not send it. */
-export function bodyOf(method: string, route: Route, reply: Reply): string {
-  return listsMethods(method, route) ? '' : reply.body
+/** What the headers and the body of a response are made from. */
+export interface ContentOptions {
+  readonly method: string
+  readonly route: Route
+  readonly reply: Reply
+  /** From the arrival of the request to now, milliseconds. */
+  readonly totalMs: number
+  /** The part of server-timing before the total. */
+  readonly timing: string
 }
 
-/** The headers of a response: name, value, name, value. HEAD gets those of GET. OPTIONS and 405 add `allow`. */
-export function headersOf(
-  method: string,
-  route: Route,
-  reply: Reply,
-  body: string,
-  totalMs: number,
-  timing: string,
-): string[] {
+/**
+ * The headers of a response, as name, value, name, value, and its body. HEAD gets those of GET: the body for its length,
+ * which is not sent. OPTIONS and 405 add `allow`.
+ */
+export function contentOf({ method, route, reply, totalMs, timing }: ContentOptions): {
+  headers: string[]
+  body: string
+} {
+  const isList = listsMethods(method, route)
+  const body = isList ? '' : reply.body
   const headers = [
     'content-type',
     reply.contentType ?? 'application/json',
@@ -50,9 +56,9 @@ export function headersOf(
     `${timing}total;dur=${toHundredths(totalMs)}`,
   ]
   if (reply.headers) headers.push(...reply.headers)
-  if (listsMethods(method, route)) headers.push('allow', allowed)
+  if (isList) headers.push('allow', allowed)
   if (route.kind === 'method_not_allowed') headers.push('allow', route.allow)
-  return headers
+  return { headers, body }
 }
 
 /** Whether the request asks for the methods of a path that is not a page. */

@@ -1,5 +1,5 @@
 // Finds the route of a request from its method and its target.
-import type { Reply } from '../health/reply.ts'
+import { otherPath, type Reply } from '../health/reply.ts'
 import type { Wish } from '../health/role.ts'
 import { readWish } from './wish.ts'
 
@@ -12,7 +12,7 @@ export type Routes = ReadonlyMap<string, Route>
 /** What a request asks for. */
 export type Route = {
   /** The name under which the request is counted: one of `pathsOf`, never what the client wrote. */
-  readonly path: string
+  readonly countedAs: string
 } & (
   | { readonly kind: 'health' }
   | { readonly kind: 'alive' | 'not_found' | 'bad_query' }
@@ -40,7 +40,7 @@ export interface RoutesOptions {
  */
 export function routesOf({ roles, pages, prefix = '' }: RoutesOptions): Routes {
   const checks = roles === 'served' ? [...contract, ...rolePaths] : contract
-  const shown = [...pages].map(([path, render]): Entry => [path, { kind: 'page', path, render }])
+  const shown = [...pages].map(([path, render]): Entry => [path, { kind: 'page', countedAs: path, render }])
   const below = [...checks, ...shown].map(([path, route]): Entry => [`${prefix}${path}`, route])
   return new Map([...checks, ...below])
 }
@@ -55,28 +55,28 @@ export function routeOf(method: string, target: string, routes: Routes): Route {
   const query = target.indexOf('?')
   const path = query < 0 ? target : target.slice(0, query)
   const route = routes.get(path) ?? routes.get(path.replace(/^https?:\/\/[^/?#]*/i, ''))
-  if (route === undefined) return { kind: 'not_found', path: 'other' }
+  if (route === undefined) return { kind: 'not_found', countedAs: otherPath }
   const allow = route.kind === 'page' ? allowedOnPages : allowed
   if (method === 'GET' || method === 'HEAD' || (method === 'OPTIONS' && allow === allowed)) {
     return route.kind === 'role' && query >= 0 ? withQuery(route, target.slice(query + 1)) : route
   }
-  return { kind: 'method_not_allowed', path: route.path, allow }
+  return { kind: 'method_not_allowed', countedAs: route.countedAs, allow }
 }
 
-function withQuery({ path, wish: { role } }: Route & { readonly kind: 'role' }, query: string): Route {
+function withQuery({ countedAs, wish: { role } }: Route & { readonly kind: 'role' }, query: string): Route {
   const wish = readWish(role, query)
-  return wish ? { kind: 'role', path, wish } : { kind: 'bad_query', path }
+  return wish ? { kind: 'role', countedAs, wish } : { kind: 'bad_query', countedAs }
 }
 
 type Entry = [path: string, route: Route]
 
 const contract: readonly Entry[] = [
-  ['/health', { kind: 'health', path: '/health' }],
-  ['/health/', { kind: 'health', path: '/health' }],
-  ['/readyz', { kind: 'health', path: '/readyz' }],
-  ['/readyz/', { kind: 'health', path: '/readyz' }],
-  ['/livez', { kind: 'alive', path: '/livez' }],
-  ['/livez/', { kind: 'alive', path: '/livez' }],
+  ['/health', { kind: 'health', countedAs: '/health' }],
+  ['/health/', { kind: 'health', countedAs: '/health' }],
+  ['/readyz', { kind: 'health', countedAs: '/readyz' }],
+  ['/readyz/', { kind: 'health', countedAs: '/readyz' }],
+  ['/livez', { kind: 'alive', countedAs: '/livez' }],
+  ['/livez/', { kind: 'alive', countedAs: '/livez' }],
 ]
 
 const rolePaths: readonly Entry[] = [
@@ -86,7 +86,7 @@ const rolePaths: readonly Entry[] = [
 ]
 
 function rolePath(path: string, role: Wish['role']): Entry[] {
-  const route: Route = { kind: 'role', path, wish: { role } }
+  const route: Route = { kind: 'role', countedAs: path, wish: { role } }
   return [
     [path, route],
     [`${path}/`, route],
@@ -98,8 +98,8 @@ function rolePath(path: string, role: Wish['role']): Entry[] {
  * HEALTH_UNHEALTHY_STATUS does not change.
  */
 export function pathsOf(routes: Routes): { path: string; statuses?: number[] }[] {
-  const kinds = new Map([...routes.values()].map(({ path, kind }) => [path, kind]))
-  return [...kinds, ['other'] as const].map(([path, kind]) =>
+  const kinds = new Map([...routes.values()].map(({ countedAs, kind }) => [countedAs, kind]))
+  return [...kinds, [otherPath] as const].map(([path, kind]) =>
     kind === 'role' ? { path, statuses: [400, 503] } : { path },
   )
 }

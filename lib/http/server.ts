@@ -1,15 +1,16 @@
 // Listens for HTTP requests, with limits against bad clients.
-import type { createServer, RequestListener, Server } from 'node:http'
+import type { createServer, IncomingMessage, RequestListener, Server } from 'node:http'
 import type { AddressInfo, ListenOptions } from 'node:net'
-import type { Connections } from './connections.ts'
+import { createConnections } from './connections.ts'
 import { refusalOf } from './refusal.ts'
 
 export interface HttpOptions {
   /** That of node:http. An `import` of it would also load the WebSocket client: 20 ms and 3 MB (Node 24). */
   readonly createServer: typeof createServer
-  /** Answers a request, and then ends it in `connections`. Must not throw. */
+  /** Answers a request, and then calls `endRequest`. Must not throw. */
   readonly handler: RequestListener
-  readonly connections: Connections
+  /** How many connections may be open. Above that, a new one closes the one that has been idle longest. */
+  readonly maxConnections: number
   /** Called for each request that Node's parser refuses, with the status of the refusal. */
   readonly onRefused: (status: number) => void
   /** Called when a connection cannot be accepted (ENFILE). The server goes on. */
@@ -19,6 +20,8 @@ export interface HttpOptions {
 export interface Http {
   /** Starts to listen. Resolves with the address, or undefined for a Unix socket; rejects with the system's error. */
   listen(options: ListenOptions | { readonly fd: number }): Promise<AddressInfo | undefined>
+  /** Call it once for each request that `handler` got: it has its response, or cannot get one any more. */
+  endRequest(request: IncomingMessage): void
   /** Stops listening. Requests in flight get `graceMs` to finish. Resolves when all connections are closed. */
   close(graceMs: number): Promise<void>
 }
@@ -40,7 +43,8 @@ const hardening = {
 
 /** Creates the server. It does not listen yet. */
 export function createHttp(options: HttpOptions): Http {
-  const { handler, connections, onRefused } = options
+  const { handler, onRefused } = options
+  const connections = createConnections(options.maxConnections)
   const server = options.createServer(hardening, (request, response) => {
     if (!connections.admitRequest(request.socket, response)) return void request.socket.destroy()
     handler(request, response)
@@ -57,6 +61,7 @@ export function createHttp(options: HttpOptions): Http {
   })
   return {
     listen: place => listen(server, place, options.onAcceptError),
+    endRequest: ({ socket }) => connections.end(socket),
     close: graceMs => close(server, graceMs),
   }
 }

@@ -2,7 +2,7 @@
 import { internalError, type Reply } from '../health/reply.ts'
 import { type AnswersOptions, createAnswers } from './answer.ts'
 import type { HandlerOptions } from './handler.ts'
-import { bodyOf, closesConnection, headersOf } from './response.ts'
+import { closesConnection, contentOf } from './response.ts'
 import type { Route } from './route.ts'
 
 export interface WebOptions
@@ -30,9 +30,8 @@ export function createWeb(options: WebOptions): (request: Request, route: Route)
 
   function responseOf({ request, route, arrivedAt }: WebExchange, reply: Reply, timing: string): Response {
     const { method, headers } = request
-    const body = bodyOf(method, route, reply)
     const totalMs = now() - arrivedAt
-    const written = headersOf(method, route, reply, body, totalMs, timing)
+    const { headers: written, body } = contentOf({ method, route, reply, totalMs, timing })
     const sizes = {
       'content-length': headers.get('content-length') ?? undefined,
       'transfer-encoding': headers.get('transfer-encoding') ?? undefined,
@@ -42,7 +41,7 @@ export function createWeb(options: WebOptions): (request: Request, route: Route)
     const pairs = written.flatMap((name, at): [string, string][] =>
       at % 2 === 0 ? [[name, written[at + 1] ?? '']] : [],
     )
-    onAnswer?.(route.path, reply.status, totalMs)
+    onAnswer?.(route.countedAs, reply.status, totalMs)
     return new Response(method === 'HEAD' ? null : body, { status: reply.status, headers: pairs })
   }
 }

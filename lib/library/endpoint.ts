@@ -95,12 +95,12 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   function routeOfMounted(request: IncomingMessage & { readonly originalUrl?: unknown }): Route {
     const { method = '', url = '', originalUrl } = request
     const route = routeOf(method, url, routes)
-    if (typeof originalUrl !== 'string' || (route.kind !== 'not_found' && !pages.has(route.path)))
+    if (typeof originalUrl !== 'string' || (route.kind !== 'not_found' && !pages.has(route.countedAs)))
       return route
     const whole = routeOf(method, originalUrl, routes)
     if (whole.kind !== 'not_found') return whole
     // The links of the page are relative: at /internal, without a slash at its end, they would lead elsewhere.
-    return route.path === '/' && !/^[^?]*\/(\?|$)/.test(originalUrl) ? whole : route
+    return route.countedAs === '/' && !/^[^?]*\/(\?|$)/.test(originalUrl) ? whole : route
   }
 
   async function fetch(request: Request): Promise<Response> {

@@ -1,5 +1,5 @@
 // The metrics at /metrics: one table, in Prometheus' text format.
-import type { Reply } from '../health/reply.ts'
+import { otherPath, type Reply } from '../health/reply.ts'
 import { checkMsOf, sentences, type Verdict } from '../health/verdict.ts'
 import { createHistogram, createTally, labelsOf, row, type Series, textOf } from './prometheus.ts'
 
@@ -132,16 +132,14 @@ function seriesOf({ verdicts, durations, read }: ReturnType<typeof createChecks>
   ]
 }
 
-/** The path of requests that were counted under no path of their own. */
-const other = 'other'
 /** Node's HTTP parser refuses with these: malformed, too slow, chunk extensions or headers too large (Node 20 to 26). */
 const refusedStatuses = [400, 408, 413, 431]
 
-/** Counts responses. Refused requests have no path, so only `other` has their statuses. */
+/** Counts responses. Refused requests have no path, so only `otherPath` has their statuses. */
 function createRequests({ paths, unhealthyStatus, inFlight }: MetricsOptions) {
   const codesOf = ({ path, statuses }: CountedPath) => [
     ...new Set([200, 404, 405, 500, ...(statuses ?? [unhealthyStatus])]),
-    ...(path === other ? refusedStatuses : []),
+    ...(path === otherPath ? refusedStatuses : []),
     'other',
   ]
   const answers = new Map(
@@ -179,7 +177,7 @@ function createRequests({ paths, unhealthyStatus, inFlight }: MetricsOptions) {
   }
 
   function onRefused(status: number) {
-    answers.get(other)?.codes.count(status)
+    answers.get(otherPath)?.codes.count(status)
   }
 }
 

@@ -5,7 +5,6 @@ import { after, type TestContext } from 'node:test'
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
 import { repliesOf } from '../../lib/health/reply.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
-import { createConnections } from '../../lib/http/connections.ts'
 import { createHandler } from '../../lib/http/handler.ts'
 import { routeOf, routesOf } from '../../lib/http/route.ts'
 import { createHttp } from '../../lib/http/server.ts'
@@ -86,7 +85,6 @@ export async function openStage(t: TestContext): Promise<Stage> {
   const history = createHistory({ now: () => clock.ms, date: () => new Date(noon.getTime() + clock.ms) })
   const requests: string[] = []
   let verdict: Verdict = { by: 'check', result: 'healthy', queryMs: 0.9 }
-  const connections = createConnections(100)
   const answer = createHandler({
     check: answer => {
       history.observe(verdict)
@@ -96,7 +94,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
     now: () => performance.now(),
     phase: () => 'serving',
     onAnswer: path => requests.push(path),
-    onEnd: ({ socket }) => connections.end(socket),
+    onEnd: request => http.endRequest(request),
     onError: error => {
       throw error
     },
@@ -107,7 +105,7 @@ export async function openStage(t: TestContext): Promise<Stage> {
     createServer,
     handler: (request, response) =>
       answer(request, response, routeOf(request.method ?? '', request.url ?? '', routes)),
-    connections,
+    maxConnections: 100,
     onRefused() {},
     onAcceptError: error => {
       throw error

@@ -8,7 +8,6 @@ import type { TestContext } from 'node:test'
 import { createLife } from '../../lib/health/phase.ts'
 import { repliesOf } from '../../lib/health/reply.ts'
 import type { Verdict } from '../../lib/health/verdict.ts'
-import { createConnections } from '../../lib/http/connections.ts'
 import { createHandler, type HandlerOptions } from '../../lib/http/handler.ts'
 import { type Pages, routeOf, routesOf } from '../../lib/http/route.ts'
 import { createHttp, type HttpOptions } from '../../lib/http/server.ts'
@@ -45,8 +44,9 @@ export interface ServeOptions extends Omit<HttpOptions, 'handler'>, Omit<Handler
 }
 
 /** What `serve` uses, where a test says nothing else. */
-const defaults: Omit<ServeOptions, 'phase' | 'connections'> = {
+const defaults: Omit<ServeOptions, 'phase'> = {
   createServer,
+  maxConnections: 100,
   check: isHealthy,
   replies: repliesOf(503),
   pages: new Map(),
@@ -63,20 +63,18 @@ export async function serve(t: TestContext, given: Partial<ServeOptions> = {}) {
   const options: ServeOptions = {
     ...defaults,
     phase: life.phase,
-    connections: createConnections(100),
     onRefused: status => refused.push(status),
     onError: error => faults.push(error),
     onAcceptError: error => faults.push(error),
     ...given,
   }
-  const { connections } = options
   let inFlight = 0
   const handle = createHandler({
     ...options,
     check: callsBack(options.check),
-    onEnd({ socket }) {
+    onEnd(request) {
       inFlight -= 1
-      connections.end(socket)
+      http.endRequest(request)
     },
   })
   const routes = routesOf({ roles: 'served', pages: options.pages })

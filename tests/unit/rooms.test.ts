@@ -31,7 +31,7 @@ const doors: Record<string, readonly string[]> = {
   postgres: ['database', 'reason'],
   pool: ['pg', 'source'],
   config: ['command', 'config', 'settings'],
-  http: ['connections', 'handler', 'pages', 'route', 'server', 'web'],
+  http: ['handler', 'pages', 'route', 'server', 'web'],
   monitor: ['events', 'history', 'log', 'metrics', 'process', 'report', 'window'],
   page: ['page'],
   library: ['api', 'endpoint', 'options', 'source'],

@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { describe, test } from 'node:test'
-import { createConnections } from '../../../lib/http/connections.ts'
 import { type Check, held, serve } from '../../support/http.ts'
 
 describe('createHttp()', { concurrency: true }, () => {
@@ -113,7 +112,7 @@ describe('createHttp()', { concurrency: true }, () => {
   })
 
   test('createHttp() closes the longest-idle connection at the limit, and accepts the new one', async t => {
-    const { connect, ask } = await serve(t, { connections: createConnections(3) })
+    const { connect, ask } = await serve(t, { maxConnections: 3 })
     const [first, second, third] = [await connect(), await connect(), await connect()]
     first.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
     assert.equal((await first.reply()).status, 200)
@@ -131,7 +130,7 @@ describe('createHttp()', { concurrency: true }, () => {
 
   test('createHttp() never closes a connection with a pending request: if all wait, the new one closes', async t => {
     const { check, called, answer } = held()
-    const { connect } = await serve(t, { check, connections: createConnections(1) })
+    const { connect } = await serve(t, { check, maxConnections: 1 })
     const waiting = await connect()
     waiting.socket.write('GET /health HTTP/1.1\r\nHost: h\r\n\r\n')
     await called

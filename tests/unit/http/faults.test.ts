@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { describe, test } from 'node:test'
-import { createConnections } from '../../../lib/http/connections.ts'
 import { createHttp } from '../../../lib/http/server.ts'
 import { answering, assertHeaders, type Check, held, isHealthy, serve } from '../../support/http.ts'
 
@@ -48,7 +47,7 @@ describe('createHttp()', { concurrency: true }, () => {
 
   test('listen() rejects with the code of the system when the port is taken', async t => {
     const { port } = await serve(t)
-    const options = { createServer, connections: createConnections(1), handler() {}, onRefused() {} }
+    const options = { createServer, maxConnections: 1, handler() {}, onRefused() {} }
     const second = createHttp({ ...options, onAcceptError() {} })
     await assert.rejects(second.listen({ port, host: '127.0.0.1' }), { code: 'EADDRINUSE' })
   })

@@ -147,7 +147,7 @@ test('routeOf() says "not found" before "not allowed"', () => {
 })
 
 test('routeOf() counts every request under a path of pathsOf(), whatever the client wrote', () => {
-  const pathOf = (method: string, target: string) => routeOf(method, target, routes).path
+  const pathOf = (method: string, target: string) => routeOf(method, target, routes).countedAs
   assert.equal(pathOf('GET', '/health/?x=1'), '/health')
   assert.equal(pathOf('PUT', 'http://h/readyz'), '/readyz')
   assert.equal(pathOf('GET', '/metrics'), '/metrics')
@@ -180,7 +180,7 @@ test('routeOf() reads the limit of the lag in bytes: kB, MB, GB and TB are power
   for (const [query, bytes] of limits) {
     const route = routeOf('GET', `/replica${query}`, routes)
     const wish = bytes === undefined ? { role: 'standby' } : { role: 'standby', maxLagBytes: bytes }
-    assert.deepEqual(route, { kind: 'role', path: '/replica', wish }, query)
+    assert.deepEqual(route, { kind: 'role', countedAs: '/replica', wish }, query)
   }
 })
 
@@ -206,7 +206,7 @@ test('routesOf() has the checks with the prefix and without it, and the pages on
   for (const path of ['/metrics', '/internal', '/internal/internal/health', '/INTERNAL/health']) {
     assert.equal(routeOf('GET', path, below).kind, 'not_found', path)
   }
-  assert.equal(routeOf('GET', '/internal/metrics', below).path, '/metrics')
+  assert.equal(routeOf('GET', '/internal/metrics', below).countedAs, '/metrics')
   assert.deepEqual(pathsOf(below), pathsOf(routes))
 })
 
@@ -214,7 +214,7 @@ test('routeOf() refuses OPTIONS on a page, where HAProxy would see 200 while the
   assert.equal(routeOf('HEAD', '/metrics', routes).kind, 'page')
   assert.deepEqual(routeOf('OPTIONS', '/metrics', routes), {
     kind: 'method_not_allowed',
-    path: '/metrics',
+    countedAs: '/metrics',
     allow: 'GET, HEAD',
   })
 })
