@@ -20,11 +20,11 @@ export { type PgClient, type PgPool, pgPool } from './lib/pool/pg.ts'
 export type { HealthCheck } from './lib/pool/source.ts'
 
 /**
- * Makes /health for your service: on the pool that the service uses (`check`), or on a connection of its own
+ * Makes /health for your service: on the pool that the service uses (`check`), or on a dedicated connection
  * (`database`). Nothing runs until the first request.
  *
- * Parameters of `database` that have no effect, such as the sizes of pools, are named in one warning of the process, with
- * the code PG_HEALTH_LEFT_OUT.
+ * If parameters of `database` have no effect (pool sizes, for example), one process warning names them; its code is
+ * PG_HEALTH_LEFT_OUT.
  *
  * @throws ConfigError with every fault in the options, in `faults` and in its message.
  */

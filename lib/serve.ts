@@ -103,7 +103,8 @@ function openLog({ logFormat, logLevel }: Config, host: Host): Log {
 
 /** The last line of defence: errors that no other code handles. */
 function handleErrors(host: Host, database: Database, log: Log) {
-  // Nothing that is known gets here: tests/faults/lies.test.ts sends what once did. Only the session would be lost.
+  // No known error reaches this handler. tests/faults/lies.test.ts sends the ones that once did. It costs the session, not
+  // the process.
   host.process.on('unhandledRejection', reason => {
     log('unhandled_rejection', 'internal error, the session with the database is dropped', detailsOf(reason))
     database.reset(codedError('CONNECTION_DESTROYED'))
@@ -131,7 +132,7 @@ async function listen(
   } catch (error) {
     const code = codeOf(error)
     log('listen_failed', listenFault(code, place, socket !== undefined), { code, ...(socket ?? { port }) })
-    // A port may become free. The socket of a unit stays as it is.
+    // A restart may find the port free. It would get the same systemd socket again.
     host.process.exit(socket ? exitCodes.config : exitCodes.failure)
   }
 }

@@ -7,7 +7,7 @@ import { shutdownVerdict, type Verdict } from './verdict.ts'
 /** Receives the verdict, and how long the request waited before its check started (milliseconds). */
 export type Answer = (verdict: Verdict, waitMs: number) => void
 
-/** Receives an error of our own, for which there is no verdict. */
+/** Receives an internal error, for which there is no verdict. */
 export type Fail = (error: unknown) => void
 
 /**

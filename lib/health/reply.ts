@@ -25,12 +25,12 @@ export const notFound: Reply = { status: 404, body: '{"error": "not found"}', cl
 export const otherPath = 'other'
 /** The path exists, but not for this method. */
 export const methodNotAllowed: Reply = { status: 405, body: '{"error": "method not allowed"}', closes: true }
-/** The reply to a query that asks for no limit of the lag, or not at /replica. Patroni ignores it: then there is no limit. */
+/** The reply to any query string except `lag=` on /replica. Patroni ignores such a query, and so applies no limit. */
 export const badQuery: Reply = {
   status: 400,
   body: '{"error": "only /replica takes a query: lag in bytes, as in lag=1048576, lag=16MB or lag=1GB"}',
 }
-/** The reply to a request that failed because of an error of our own. */
+/** The reply to a request that failed because of an internal error. */
 export const internalError: Reply = { status: 500, body: '{"error": "internal error"}', closes: true }
 
 /**
@@ -43,8 +43,8 @@ export function repliesOf(unhealthyStatus: number): Readonly<Record<Verdict['res
 }
 
 /**
- * The replies to a wish for a role. A server with another role always gets 503: with 200 from each server, a balancer
- * would take each of them for the primary.
+ * The replies on role paths. Always 503 for a wrong role: with HEALTH_UNHEALTHY_STATUS=200 a balancer would treat every
+ * server as the primary.
  */
 export const roleReplies: Readonly<Record<Verdict['result'] | LagReason, Reply>> = {
   ...repliesOf(503),

@@ -12,7 +12,7 @@ export interface Wish {
   readonly maxLagBytes?: number
 }
 
-/** What only a question about the lag can be told, beside the sentences of a check. */
+/** Sentences that only `/replica?lag=` can answer with. */
 export const lagSentences = {
   lagging: 'standby lags behind',
   lag_unknown: 'standby lag unknown',
@@ -40,7 +40,7 @@ export function deeperOf(one: Question, other: Question): Question {
 export function resultFor({ role, maxLagBytes }: Wish, verdict: Verdict): Verdict['result'] | LagReason {
   if (verdict.result !== 'healthy') return verdict.result
   if (verdict.role === undefined) return verdict.roleReason ?? 'unknown'
-  // Each role is also the reason for which another role is refused.
+  // A role is also a Reason: "database is a standby".
   if (verdict.role !== role) return verdict.role
   if (maxLagBytes === undefined) return 'healthy'
   if (verdict.lagBytes === undefined) return 'lag_unknown'

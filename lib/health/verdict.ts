@@ -28,7 +28,7 @@ export type Reason = keyof typeof sentences
 
 /**
  * What a server is. A standby is in recovery. A primary is `read_only` while `default_transaction_read_only` is on for the
- * server, the database or the user. A check finds a role to be wrong only if the settings ask for another one.
+ * server, the database or the user. A role makes a check unhealthy only if target_session_attrs excludes it.
  */
 export type Role = 'primary' | 'read_only' | 'standby'
 

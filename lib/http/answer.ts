@@ -12,7 +12,7 @@ export interface AnswersOptions<Exchange> {
   readonly replies: Readonly<Record<Verdict['result'], Reply>>
   /** Gets the reply. `timing` is the part of server-timing before the total. May throw: then `fail` is called. */
   readonly finish: (exchange: Exchange, reply: Reply, timing: string) => void
-  /** Gets an error of our own, for which there is no reply. */
+  /** Gets an internal error, for which there is no reply. */
   readonly fail: (exchange: Exchange, error: unknown) => void
 }
 
@@ -26,7 +26,7 @@ export function createAnswers<Exchange extends { readonly route: Route }>({
   finish,
   fail,
 }: AnswersOptions<Exchange>): (exchange: Exchange) => void {
-  /** The checks of many requests end with one verdict: its part of server-timing is written once. */
+  /** Many requests share a verdict, so its part of server-timing is formatted once. */
   let shared: { readonly verdict?: Verdict; readonly timing: string } = { timing: '' }
 
   return exchange => {

@@ -25,7 +25,7 @@ interface Connection {
   waiting: number
   /** How many of those wait behind another request of the same connection. */
   queued: number
-  /** When it was last active: the number of that event. The lowest number belongs to the longest-idle connection. */
+  /** Sequence number of its last activity. The lowest is the longest idle. */
   lastEvent: number
 }
 
@@ -63,7 +63,7 @@ export function createConnections(max: number): Connections {
 
   function admitRequest(socket: Socket, response: ServerResponse): boolean {
     const connection = connections.get(socket)
-    // It is missing if the connection closed while the parser still held requests of it.
+    // Missing if the connection has closed and the parser still delivers its requests.
     if (connection && !admitToQueue(connection, response)) return false
     events += 1
     if (connection) {

@@ -15,11 +15,11 @@ export interface HandlerOptions extends Pick<AnswersOptions<Exchange>, 'check' |
   readonly onAnswer?: ((path: string, status: number, totalMs: number) => void) | undefined
   /** Called when a request has its response, or cannot get one any more. */
   readonly onEnd?: ((request: IncomingMessage) => void) | undefined
-  /** Called with an error of our own. Its client gets a 500. */
+  /** Called with an internal error. Its client gets a 500. */
   readonly onError?: ((error: unknown) => void) | undefined
 }
 
-/** About 3 ms of work (Node 20). More would delay new connections; 64 cost 6 % of the rate with 512 clients, 128 cost 2 %. */
+/** About 3 ms of work (Node 20). More would delay new connections; 64 cost 6 % of the rate with 512 clients, 128 cost 3 %. */
 const responsesPerTurn = 128
 
 /** Creates a function that answers one request. It never throws. */
@@ -37,7 +37,7 @@ export function createHandler(
       try {
         respond(exchange, reply, timing)
       } catch (error) {
-        // Another 500 would fail as this one has.
+        // A second 500 would fail in the same way.
         if (reply === internalError) giveUp(exchange)
         else fail(exchange, error)
       }
@@ -55,7 +55,7 @@ export function createHandler(
     onEnd?.(exchange.request)
   }
 
-  /** An error of our own costs its client a 500, and has no effect on any other client. */
+  /** An internal error costs its client a 500, and has no effect on any other client. */
   function fail(exchange: Exchange, error: unknown) {
     onError?.(error)
     if (exchange.response.headersSent) giveUp(exchange)

@@ -66,7 +66,7 @@ function listsMethods(method: string, { kind }: Route): boolean {
   return method === 'OPTIONS' && ['health', 'alive', 'role', 'bad_query'].includes(kind)
 }
 
-/** Whether this request or its reply ends the connection: a body is never read, so its client could go on uploading. */
+/** Whether to close after this response. A request body is never read, so the client might keep uploading. */
 export function closesConnection(headers: IncomingMessage['headers'], reply: Reply): boolean {
   if (reply.closes) return true
   return headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0'

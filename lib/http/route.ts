@@ -35,8 +35,8 @@ export interface RoutesOptions {
 }
 
 /**
- * Makes the table of routes. The paths of checks are there without the prefix, too: some frameworks remove it. The pages
- * are not, because `/` and `/metrics` belong to the service.
+ * Makes the table of routes. Check paths also work without the prefix, because some frameworks strip it. The pages do
+ * not, because `/` and `/metrics` belong to the service.
  */
 export function routesOf({ roles, pages, prefix = '' }: RoutesOptions): Routes {
   const checks = roles === 'served' ? [...contract, ...rolePaths] : contract

@@ -3,8 +3,8 @@
 /**
  * Creates a queue that runs tasks in their order, at most `perTurn` of them in one turn. Tasks must not throw.
  *
- * libuv (since 1.45) accepts one connection per turn, so a long turn delays all new connections. Clients that ask again
- * as soon as they are answered make the next turn as long as this one.
+ * libuv (since 1.45) accepts one connection per turn, so a long turn delays all new connections. Clients that send the
+ * next request immediately make every turn equally long.
  */
 export function createTurns(perTurn: number): (task: () => void) => void {
   let queue: (() => void)[] = []

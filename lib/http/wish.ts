@@ -1,4 +1,4 @@
-// Reads what a load balancer wants of a server's role from the path and the query of its request.
+// Reads the required role and lag limit from a request's path and query.
 import type { Wish } from '../health/role.ts'
 
 /** Bytes per unit, as PostgreSQL writes them. */
@@ -11,8 +11,8 @@ const units: Readonly<Record<string, number>> = {
 }
 
 /**
- * The wish for a role, with the limit of the lag in the query: `lag=16MB`. Undefined if the query is anything else. A limit
- * that can't be read must not become no limit.
+ * The wish for a role, with the limit of the lag in the query: `lag=16MB`. Undefined if the query is anything else. An
+ * unreadable limit must not be ignored.
  *
  * @param query what follows the `?`; empty if there is none.
  */

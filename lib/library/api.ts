@@ -15,8 +15,8 @@ export interface CommonOptions {
    */
   readonly prefix?: string | undefined
   /**
-   * Whether `/`, `/history` and `/metrics` are served, below the prefix. Without a prefix, and unless the handlers are
-   * mounted below a path, they take those paths of the service. Default: false.
+   * Whether `/`, `/history` and `/metrics` are served, below the prefix. Without a prefix or a mount path they replace the
+   * service's own `/`, `/history` and `/metrics`. Default: false.
    */
   readonly pages?: boolean | undefined
   /**
@@ -40,7 +40,7 @@ export interface PoolOptions extends CommonOptions {
   readonly database?: undefined
 }
 
-/** The check uses a connection of its own, as the program does. */
+/** The check uses a dedicated connection, as the program does. */
 export interface DatabaseOptions extends CommonOptions {
   /**
    * A postgres:// URL or another form of docs/configuration.md. The environment is not read. `undefined` throws; it is
@@ -70,6 +70,6 @@ export interface Health {
    * Every response closes its connection. No check starts, and the signal of the running one aborts. Call it on SIGTERM.
    */
   readonly drain: () => void
-  /** Drains, and ends the connection of its own, within half a second. A pool of the service stays as it is. */
+  /** Drains, and ends the dedicated connection, within half a second. A pool of the service stays as it is. */
   readonly close: () => Promise<void>
 }

@@ -1,4 +1,4 @@
-// Keeps what the checks found, and makes the pages that show it: /, /history and /metrics.
+// Records verdicts, and renders the pages that show them: /, /history and /metrics.
 import { shutdownVerdict, type Verdict } from '../health/verdict.ts'
 import { createPages } from '../http/pages.ts'
 import { type Pages, pathsOf, type RoutesOptions, routesOf } from '../http/route.ts'

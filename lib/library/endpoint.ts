@@ -24,7 +24,7 @@ export interface EndpointOptions
   readonly unhealthyStatus: number
   /** What the pages need. Undefined if they are not served. */
   readonly details: Pick<DetailsOptions, 'version' | 'date' | 'more'> | undefined
-  /** Called with the verdict of each check, and of each deadline that passed during one. */
+  /** Called once per check with its verdict, and once more if requests timed out during it. */
   readonly onVerdict: (verdict: Verdict) => void
 }
 
@@ -72,7 +72,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   return { handler, fetch, drain, close, check, onRefused: status => details?.onRefused(status) }
 
   function observe(verdict: Verdict): Verdict {
-    // A check that our own shutdown cut short says nothing about the database.
+    // A check that the shutdown cut short says nothing about the database.
     if (phase() !== 'serving') return verdict
     details?.observe(verdict)
     options.onVerdict(verdict)

@@ -63,7 +63,7 @@ export function readOptions(given: HealthOptions, readFile: ReadFile): Settings 
   return { ...common, source }
 }
 
-/** The ranges, defaults and words are those of the settings of the program. */
+/** Range, default and wording come from the program's settings. */
 function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus', faults: string[]): number {
   const { parse, accepts, defaultValue } = ownSettings[name]
   const value: unknown = given[name] === undefined ? defaultValue : given[name]
@@ -72,7 +72,7 @@ function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus',
   return parsed ?? defaultValue
 }
 
-const noSource = 'check or database must be given: the pool of the service, or a connection of its own'
+const noSource = 'check or database must be given: the pool of the service, or a dedicated connection'
 
 function readSourceOptions(
   { check, database, expect, maxPending }: HealthOptions,
@@ -83,7 +83,7 @@ function readSourceOptions(
     faults.push('check and database are both given: it must be one')
   else if (database !== undefined) {
     for (const [name, value] of Object.entries({ expect, maxPending })) {
-      if (value !== undefined) faults.push(`${name} needs check: it has no effect on a connection of its own`)
+      if (value !== undefined) faults.push(`${name} needs check: it has no effect on a dedicated connection`)
     }
     return readDatabase(database, readFile, faults)
   } else if (check === undefined) faults.push(noSource)
@@ -95,7 +95,7 @@ function readCheck(
   { check, expect, maxPending = 2 }: Pick<PoolOptions, 'check' | 'expect' | 'maxPending'>,
   faults: string[],
 ): PoolSettings {
-  // A promise was made once, and says nothing about now.
+  // A promise settles once, so it cannot report the current state.
   if (typeof check !== 'function') faults.push('check must be a function that returns a promise')
   if (!Number.isInteger(maxPending) || maxPending < 1 || maxPending > 10) {
     faults.push('maxPending must be a whole number from 1 to 10')
@@ -122,7 +122,7 @@ function readDatabase(database: string, readFile: ReadFile, faults: string[]): D
   }
 }
 
-/** The faults of the program name its environment variables, which are not read here. */
+/** The program's faults name environment variables; here the option is called `database`. */
 function inWordsOfOptions(fault: string): string {
   return fault
     .replace(/^PGUSER must be set.*/, 'database must name a user')

@@ -1,4 +1,4 @@
-// Makes the source of a service's checks: its own pool, or a connection of ours.
+// Makes the source of verdicts for a service: its pool, or a dedicated connection.
 import type { Config } from '../config/config.ts'
 import type { Now } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
@@ -10,13 +10,13 @@ import type { Settings } from './options.ts'
 export interface ClosableSource extends Source {
   /** Ends the running check, because the shutdown has started. Absent if the check may go on until `close`. */
   stop?(): void
-  /** Ends a connection of our own politely, within half a second. A pool of the service stays as it is. */
+  /** Ends a dedicated connection politely, within half a second. A pool of the service stays as it is. */
   close(): Promise<void>
   /** How many sessions have been opened. Undefined if the pool belongs to the service. */
   connectionsOpened(): number | undefined
 }
 
-/** What a connection of our own needs. */
+/** What a dedicated connection needs. */
 export interface SessionOptions
   extends Pick<Config, 'readConninfo' | 'connectTimeoutMs' | 'sessionMaxAgeMs'> {
   readonly timeoutMs: number
@@ -27,7 +27,7 @@ export interface SessionOptions
 export interface SourceOptions extends Pick<Settings, 'source' | 'timeoutMs'> {
   readonly phase: () => Phase
   readonly now: Now
-  /** Loads the driver. Called by the first check on a connection of our own. */
+  /** Loads the driver. Called by the first check on a dedicated connection. */
   readonly loadDatabase: () => Promise<{ createDatabase(options: SessionOptions): ClosableSource }>
 }
 

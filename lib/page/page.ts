@@ -47,7 +47,7 @@ export function pagesOf({
 /**
  * Whether `/` answers 200. A browser shows the page with any status, but a load balancer sees only the
  * status, and ALB, GCE, Azure and DigitalOcean ask `/` unless told otherwise. An unknown or old verdict
- * therefore counts as unhealthy: with 200, a balancer that asks only `/` would keep a dead service for ever,
+ * therefore counts as unhealthy: with 200, a balancer that asks only `/` would keep a dead service forever,
  * as a page starts no check. With 503 it fails within a minute of its set-up instead of during the first
  * outage. Such a balancer should ask /health instead.
  */

@@ -34,7 +34,7 @@ interface Request {
   readonly isQueued: boolean
 }
 
-/** How long the pool may take to open a connection for us, milliseconds, if it has no limit of its own. */
+/** How long the pool may take to open a connection, milliseconds, if its options have no limit. */
 const connectTimeoutMs = 5_000
 
 /**

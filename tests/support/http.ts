@@ -1,4 +1,4 @@
-// Starts an HTTP server of lib/http on a port of its own, and gives a test clients that send and read raw bytes.
+// Starts an HTTP server of lib/http on a free port, and gives a test clients that send and read raw bytes.
 import assert from 'node:assert/strict'
 import { channel } from 'node:diagnostics_channel'
 import { once } from 'node:events'

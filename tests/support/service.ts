@@ -25,7 +25,7 @@ export interface Service {
   close(): Promise<void>
 }
 
-/** Starts the smallest service that has a connection of its own. Resolves when it listens. */
+/** Starts the smallest service that has a dedicated connection. Resolves when it listens. */
 export async function startService(
   options: Pick<CommonOptions, 'timeoutMs'> & { readonly database: string },
   env: Readonly<Record<string, string>> = {},

@@ -168,7 +168,7 @@ test('in time: an answer after the deadline, unless nobody ran', () => {
   assert.deepEqual(broken({ faults, exchanges, pauses: [{ from: 5_000, until: 6_000 }] }), ['in time'])
 })
 
-test('in time: an attempt to connect outlives its answer, but not for ever', () => {
+test('in time: an attempt to connect outlives its answer, but not forever', () => {
   const connections = [connection(890, 950), connection(2_000, 4_000 + lagMs + 1)]
   assert.deepEqual(broken({ connections }), ['in time'])
 })

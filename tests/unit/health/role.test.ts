@@ -53,7 +53,7 @@ test('questionOf() asks for the lag only if the wish has a limit', () => {
   assert.deepEqual([writes, reads, within(0)].map(questionOf), ['role', 'role', 'lag'])
 })
 
-test('the replies to a wish have the sentences of a check and two more, and each no is 503', () => {
+test("role replies have the check's sentences and two more, all 503", () => {
   assert.deepEqual(lagSentences, { lagging: 'standby lags behind', lag_unknown: 'standby lag unknown' })
   const { healthy: yes, ...no } = roleReplies
   assert.deepEqual(yes, { status: 200, body: '{"status": "healthy","database": "connected"}' })
@@ -64,7 +64,7 @@ test('the replies to a wish have the sentences of a check and two more, and each
   assert.deepEqual(no, Object.fromEntries(expected))
 })
 
-test('the reply to another query has exactly these bytes', () => {
+test('badQuery has exactly these bytes', () => {
   assert.deepEqual(badQuery, {
     status: 400,
     body: '{"error": "only /replica takes a query: lag in bytes, as in lag=1048576, lag=16MB or lag=1GB"}',

@@ -1,4 +1,4 @@
-// Errors of our own, and clients that go away: one client is affected, and no other.
+// Internal errors, and clients that go away: one client is affected, and no other.
 import assert from 'node:assert/strict'
 import { createServer } from 'node:http'
 import { describe, test } from 'node:test'

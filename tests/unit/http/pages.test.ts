@@ -4,7 +4,7 @@ import { describe, test } from 'node:test'
 import { createPages } from '../../../lib/http/pages.ts'
 import { neverCalled, serve } from '../../support/http.ts'
 
-describe('createHttp()', { concurrency: true }, () => {
+describe('createPages()', { concurrency: true }, () => {
   test('createPages() renders a page once for all requests of one turn, and again for later ones', async t => {
     let made = 0
     const render = () => {

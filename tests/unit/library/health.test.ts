@@ -24,7 +24,7 @@ async function serve(t: TestContext, listener: RequestListener) {
     ask(port, method, path, headers)
 }
 
-/** Sends a request on a connection of its own. Gives status, headers that do not vary, and body. */
+/** Sends a request on a new connection. Gives status, headers that do not vary, and body. */
 function ask(port: number, method: string, path: string, headers: Record<string, string> = {}) {
   return new Promise<{ status: number; headers: Record<string, unknown>; body: string }>(
     (resolve, reject) => {

@@ -110,7 +110,7 @@ test('poolReasonOf() returns unknown for anything else', () => {
   }
 })
 
-test('poolReasonOf() knows what a check of our own waited for, and an unexpected result', () => {
+test('poolReasonOf() knows what an aborted check waited for, and an unexpected result', () => {
   assert.equal(poolReasonOf(new GaveUp('pool_exhausted')), 'pool_exhausted')
   assert.equal(poolReasonOf(wrapped('cause', new GaveUp('connect_timeout'))), 'connect_timeout')
   assert.equal(poolReasonOf(new UnexpectedResult('not 1')), 'bad_result')
