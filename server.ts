@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Runs the command that the command line names; the only file that touches `process`.
+// Runs the command that the command line names; the only file of the program that touches `process`.
 import { type Command, type Output, readCommand, usage } from './lib/config/command.ts'
 import { describeConfig, readClientConfig, readConfig } from './lib/config/config.ts'
 import { settingsHelp } from './lib/config/settings.ts'
