@@ -106,8 +106,10 @@ export const terminateMs = 100
  * `patienceMs` milliseconds we close it.
  */
 export async function retire(session: Session, patienceMs: number, now: Now) {
-  const timeout = () => new Expired('timeout')
-  await withDeadline(session.end(), now() + patienceMs, now, timeout).catch(error => session.destroy(error))
+  await withDeadline(session.end(), now() + patienceMs, now, () => new Expired('timeout')).catch(() =>
+    // Not Expired: a host that is slow to close is not silent. It is tried first again.
+    session.destroy(codedError('CONNECTION_DESTROYED')),
+  )
 }
 
 /** The result of a query: the bytes of the values, row by row. */

@@ -127,6 +127,13 @@ describe('several hosts', () => {
     assert.deepEqual(connectionsOf(peers), [1, 4])
   })
 
+  test('a good host that is slow to close an old session is still tried first', async t => {
+    const slow: Scenario = { ...honest, end: 'ignore' }
+    const { peers, ask } = await open(t, [slow, slow], 'any', { sessionMaxAgeMs: 0 })
+    for (let check = 0; check < 3; check += 1) assert.equal((await ask()).result, 'healthy')
+    assert.deepEqual(connectionsOf(peers), [3, 0])
+  })
+
   test('a silent host costs its share of the time once, and is tried last after that', async t => {
     const { peers, ask } = await open(t, [{ ...honest, startup: silence }, honest, honest])
     const { result, connectMs = 0 } = await ask()

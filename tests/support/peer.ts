@@ -9,6 +9,8 @@ export interface Scenario {
   readonly statement: (index: number, sent: Buffer) => Buffer
   /** Ends each connection as soon as it is accepted: with a FIN, or with a reset. */
   readonly accept?: 'close' | 'reset'
+  /** What it does when the client ends a connection: closes it, too, or leaves it open. */
+  readonly end?: 'close' | 'ignore'
   /** Sends one byte at a time, so many milliseconds apart. */
   readonly byteEveryMs?: number
 }
@@ -63,16 +65,19 @@ export async function openPeer(scenario: Scenario, at: net.ListenOptions = { hos
   const sockets = new Set<net.Socket>()
   let connections = 0
   let played = scenario
-  const server = net.createServer(socket => {
-    const { startup, statement, accept, byteEveryMs } = played
+  const server = net.createServer({ allowHalfOpen: true }, socket => {
+    const { startup, statement, accept, end = 'close', byteEveryMs } = played
     connections += 1
     sockets.add(socket.on('error', () => {}).on('close', () => sockets.delete(socket)))
     if (accept === 'close') socket.end()
     if (accept === 'reset') socket.resetAndDestroy()
+    if (end === 'close') socket.on('end', () => socket.end())
     let statements = -1
     socket.on('data', sent => {
       const answer = statements < 0 ? startup : statement(statements, sent)
       statements += 1
+      // PostgreSQL does not answer Terminate.
+      if (sent.toString('latin1', 0, 1) === 'X') return
       if (byteEveryMs === undefined) socket.write(answer)
       else drip(socket, answer, byteEveryMs)
       if (answer.includes('VFATAL')) socket.end()
