@@ -32,11 +32,3 @@ export function afterInput(fire: () => void): () => void {
   const immediate = setImmediate(fire)
   return () => clearImmediate(immediate)
 }
-
-/** Settles as `work` does, or rejects with the error that `timeout` makes when `until` has passed. */
-export function withDeadline<T>(work: Promise<T>, until: number, now: Now, timeout: () => Error): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const cancel = atDeadline(until, now, () => reject(timeout()))
-    work.then(resolve, reject).finally(cancel)
-  })
-}

@@ -2,11 +2,11 @@
 
 import type { CertifiedConninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
-import { type Now, withDeadline } from '../health/deadline.ts'
+import type { Now } from '../health/deadline.ts'
 import type { Phase } from '../health/phase.ts'
+import { withDeadline } from './expiry.ts'
 import { createHosts } from './hosts.ts'
 import { createLookup } from './lookup.ts'
-import { Expired } from './reason.ts'
 import type { Session } from './session.ts'
 
 export interface AttemptOptions {
@@ -70,8 +70,7 @@ export function createAttempts({
     const session = hosts.open(readConninfo(), startedAt, until)
     opening = session
     try {
-      const timeout = () => new Expired('connect_timeout')
-      await withDeadline(session.ready, until, now, timeout)
+      await withDeadline(session.ready, until, now, 'connect_timeout')
       onOpen(session)
       return session
     } catch (error) {

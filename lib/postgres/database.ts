@@ -1,11 +1,11 @@
 // Runs a check: decides which session gets the query, when to open a new one, when to give up.
 import { codedError } from '../error.ts'
-import { withDeadline } from '../health/deadline.ts'
 import type { Question } from '../health/role.ts'
 import type { Source } from '../health/source.ts'
 import type { Reason, Verdict } from '../health/verdict.ts'
 import { type AttemptOptions, createAttempts } from './attempt.ts'
-import { Expired, reasonOf, Unfit } from './reason.ts'
+import { withDeadline } from './expiry.ts'
+import { reasonOf, Unfit } from './reason.ts'
 import { isStatementError, retire, type Session, terminateMs } from './session.ts'
 
 export interface DatabaseOptions extends AttemptOptions {
@@ -73,8 +73,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     for (;;) {
       const isOwn = !attempts.isRunning()
       try {
-        const timeout = () => new Expired('connect_timeout')
-        const fresh = await withDeadline(attempts.join(keep), until, now, timeout)
+        const fresh = await withDeadline(attempts.join(keep), until, now, 'connect_timeout')
         const connectMs = now() - startedAt
         const onHealthy = (verdict: Verdict) => task.onHealthy({ ...verdict, connectMs })
         return { ...(await query(fresh, until, { ...task, onHealthy })), connectMs }
@@ -94,7 +93,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       sentAt = now()
     })
     try {
-      const isOne = await withDeadline(asked.select(), until, now, () => new Expired('timeout'))
+      const isOne = await withDeadline(asked.select(), until, now, 'timeout')
       const queryMs = now() - sentAt
       if (isOne) return await askRole(asked, until, task, { result: 'healthy', by: 'check', queryMs })
       drop(asked, unexpectedResult())
@@ -113,7 +112,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     // Only half of the time: a request for /health that arrives now waits until this check ends.
     const limit = asked.wanted === undefined ? halfOf(until) : until
     try {
-      const role = await withDeadline(asked.readRole(), limit, now, () => new Expired('timeout'))
+      const role = await withDeadline(asked.readRole(), limit, now, 'timeout')
       if (role === undefined) throw unexpectedResult()
       if (asked.wanted?.includes(role) === false) {
         await part(asked, Math.min(terminateMs, until - now()))
@@ -132,7 +131,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   /** The lag of a standby, in bytes. Undefined if the server can't say; the role stays known. */
   async function askLag(asked: Session, until: number): Promise<number | undefined> {
     try {
-      return await withDeadline(asked.readLag(), until, now, () => new Expired('timeout'))
+      return await withDeadline(asked.readLag(), until, now, 'timeout')
     } catch (error) {
       failureOf(asked, error)
       return undefined

@@ -1,12 +1,13 @@
 // Opens a session with one of several hosts: with the first that lets us in and has the wanted role.
 
 import type { CertifiedConninfo, Host } from '../conninfo/conninfo.ts'
-import { type Now, withDeadline } from '../health/deadline.ts'
+import type { Now } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import type { ConnectOptions } from './connect.ts'
+import { withDeadline } from './expiry.ts'
 import { openWithFallback } from './fallback.ts'
 import { createMemory, type Memory } from './memory.ts'
-import { Expired, reasonOf, Unfit } from './reason.ts'
+import { reasonOf, Unfit } from './reason.ts'
 import { wantedRoles } from './role.ts'
 import { isStatementError, retire, type Session, terminateMs } from './session.ts'
 
@@ -102,14 +103,13 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
     const shareMs = (until - now()) / left
     const isHurried = hosts.length > 1 && memory.isHurried(candidate)
     const limit = now() + (isHurried ? Math.min(shareMs, options.addressTimeoutMs) : shareMs)
-    const timeout = () => new Expired('connect_timeout')
     const whenSilent = left === 1 ? 'retry' : 'fail'
     const tried = openWithFallback({ ...conninfo, hosts: [candidate] }, { ...options, whenSilent }, openedAt)
     host = candidate
     session = tried
     try {
-      await withDeadline(tried.ready, limit, now, timeout)
-      const role = roles && (await withDeadline(roleOf(tried), limit, now, timeout))
+      await withDeadline(tried.ready, limit, now, 'connect_timeout')
+      const role = roles && (await withDeadline(roleOf(tried), limit, now, 'connect_timeout'))
       if (role && !roles.includes(role)) throw new Unfit(role)
       memory.observe(candidate, undefined)
       return undefined

@@ -3,7 +3,8 @@
 import type { Host } from '../conninfo/conninfo.ts'
 import { codeOf } from '../error.ts'
 import type { Now } from '../health/deadline.ts'
-import { Expired, Unfit } from './reason.ts'
+import { Expired } from './expiry.ts'
+import { Unfit } from './reason.ts'
 
 export interface Memory {
   /** In the order of the settings, but for what is known. */

@@ -1,16 +1,8 @@
 // Gives each raw failure of PostgreSQL, a pooler, the driver, the network or TLS its reason.
 import { codeOf } from '../error.ts'
 import type { Reason, Role } from '../health/verdict.ts'
+import { Expired } from './expiry.ts'
 import { poolerReasonOf } from './pooler.ts'
-
-/** A wait that took too long; `reason` says what was waited for: a connection, or the answer to a query. */
-export class Expired extends Error {
-  readonly reason: 'connect_timeout' | 'timeout'
-  constructor(reason: 'connect_timeout' | 'timeout') {
-    super(reason)
-    this.reason = reason
-  }
-}
 
 /**
  * A server that answers, but has another role than `target_session_attrs` asks for, or does not tell its role. Then `code`

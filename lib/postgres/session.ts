@@ -9,11 +9,11 @@ import type { Socket } from 'node:net'
 import postgres from 'postgres'
 import type { CertifiedConninfo, Conninfo } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
-import { type Now, withDeadline } from '../health/deadline.ts'
+import type { Now } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
+import { withDeadline } from './expiry.ts'
 import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
-import { Expired } from './reason.ts'
 import { lagQuestion, readLag, readRole, roleQuestion, textOf, wantedRoles } from './role.ts'
 import { saslprep } from './saslprep.ts'
 
@@ -106,10 +106,9 @@ export const terminateMs = 100
  * `patienceMs` milliseconds we close it.
  */
 export async function retire(session: Session, patienceMs: number, now: Now) {
-  await withDeadline(session.end(), now() + patienceMs, now, () => new Expired('timeout')).catch(() =>
-    // Not Expired: a host that is slow to close is not silent. It is tried first again.
-    session.destroy(codedError('CONNECTION_DESTROYED')),
-  )
+  // Not Expired: a host that is slow to close is not silent. It is tried first again.
+  const tooSlow = () => session.destroy(codedError('CONNECTION_DESTROYED'))
+  await withDeadline(session.end(), now() + patienceMs, now, 'timeout').catch(tooSlow)
 }
 
 /** The result of a query: the bytes of the values, row by row. */

@@ -3,7 +3,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { codeOf } from '../../../lib/error.ts'
-import { Expired, reasonOf, TlsFailure } from '../../../lib/postgres/reason.ts'
+import { Expired } from '../../../lib/postgres/expiry.ts'
+import { reasonOf, TlsFailure } from '../../../lib/postgres/reason.ts'
 
 function codedError(code: unknown, message = 'connect to db.internal failed for user "app"') {
   return Object.assign(new Error(message), { code })
