@@ -2,7 +2,7 @@
 //
 // postgres.js 3.4.9 trusts its peer. Measured, each with a few bytes: a COPY response (MariaDB's greeting can look like
 // one) ends the process; a RowDescription without a terminator or 2,000,000,000 SCRAM iterations block the event loop
-// for ever; a length of 2 GiB or a flood of messages fills memory; an unrequested row answers the next query.
+// forever; a length of 2 GiB or a flood of messages fills memory; an unrequested row answers the next query.
 import { codedError } from '../error.ts'
 
 export interface ProtocolGuard {
@@ -62,7 +62,7 @@ export function createProtocolGuard(): ProtocolGuard {
       const end = at + 1 + length
       if (bytes.length < end) break
       messages += 1
-      const fault = faultOf(type, bytes.subarray(at + headerBytes, end))
+      const fault = take(type, bytes.subarray(at + headerBytes, end))
       if (fault) return fault
       at = end
     }
@@ -70,32 +70,27 @@ export function createProtocolGuard(): ProtocolGuard {
     return undefined
   }
 
-  function faultOf(type: string, body: Buffer): Error | undefined {
-    if (type === 'R') return authentication.faultOf(body)
+  /** Takes one message. Returns what is wrong with it, or undefined. */
+  function take(type: string, body: Buffer): Error | undefined {
+    if (type === 'R') return authentication.take(body)
     if (type === 'E') {
       const { isFatal, error } = readError(body)
       if (isFatal) fatal ??= error
       inResult = false
-      return undefined
     }
     if (!'TDCZ'.includes(type)) return undefined
-    return resultsExpected > 0 && isInOrder(type, body) ? undefined : violation()
+    if (resultsExpected === 0 || !isAllowed(type, body)) return violation()
+    if (type === 'T') inResult = true
+    if (type === 'C') inResult = false
+    if (type === 'Z') resultsExpected -= 1
+    return undefined
   }
 
   /** A result is RowDescription, DataRows, CommandComplete; then comes another result, or ReadyForQuery. */
-  function isInOrder(type: string, body: Buffer): boolean {
+  function isAllowed(type: string, body: Buffer): boolean {
+    if (type === 'T') return !inResult && isOneColumn(body)
     if (type === 'D') return inResult && isOneValue(body)
-    if (type === 'T') {
-      if (inResult) return false
-      inResult = true
-      return isOneColumn(body)
-    }
-    if (type === 'C') {
-      inResult = false
-      return true
-    }
-    resultsExpected -= 1
-    return !inResult
+    return type === 'C' || !inResult
   }
 }
 
@@ -103,9 +98,10 @@ export function createProtocolGuard(): ProtocolGuard {
 function createAuthenticationGuard() {
   /** The last message. Undefined before the first. */
   let step: number | undefined
-  return { faultOf, usesScram: () => step === sasl || step === saslContinue }
+  return { take, usesScram: () => step === sasl || step === saslContinue }
 
-  function faultOf(body: Buffer): Error | undefined {
+  /** Takes one message. Returns what is wrong with it, or undefined. */
+  function take(body: Buffer): Error | undefined {
     if (body.length < 4) return violation()
     const before = step
     step = body.readUInt32BE(0)
