@@ -23,7 +23,7 @@ export interface ConnectOptions {
   readonly whenSilent: 'retry' | 'fail'
 }
 
-/** Added to the time of an address, so that the remaining addresses are tried before a new attempt begins. */
+/** Extra time, so Node tries the next address before we start over. */
 const retryDelayMs = 100
 
 /**
@@ -47,7 +47,7 @@ export function connect(host: Host, conninfo: CertifiedConninfo, options: Connec
     const secured = startTls(raw, host, conninfo)
     socket = secured
     await eventOf(secured, 'secureConnect').catch(error => {
-      // Certificate errors have no reason of their own. A lost connection has one, and so has an attempt that we ended.
+      // Anything without a reason is a TLS failure. A lost or aborted connection keeps its own reason.
       throw reasonOf(error) === 'unknown' ? new TlsFailure(error) : error
     })
     if (negotiation === 'direct' && secured.alpnProtocol !== alpnProtocol) {

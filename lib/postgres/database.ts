@@ -5,7 +5,7 @@ import type { Source } from '../health/source.ts'
 import type { Reason, Verdict } from '../health/verdict.ts'
 import { type AttemptOptions, createAttempts } from './attempt.ts'
 import { withDeadline } from './expiry.ts'
-import { reasonOf, Unfit } from './reason.ts'
+import { reasonOf, WrongRole } from './reason.ts'
 import { isStatementError, retire, type Session, terminateMs } from './session.ts'
 
 export interface DatabaseOptions extends AttemptOptions {
@@ -85,9 +85,9 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  /** Sends SELECT 1, and then what else the check has to find out. Drops the session unless the result is 1. */
+  /** Sends SELECT 1, then asks for the role and the lag if the check needs them. Drops the session unless the result is 1. */
   async function query(asked: Session, until: number, task: Task): Promise<Verdict> {
-    // The driver sends a query in the next turn of the event loop. What else we do in this turn is not query time.
+    // The driver sends a query in the next turn of the event loop. Work done in this turn must not count as query time.
     let sentAt = now()
     const sending = setImmediate(() => {
       sentAt = now()
@@ -116,7 +116,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       if (role === undefined) throw unexpectedResult()
       if (asked.wanted?.includes(role) === false) {
         await part(asked, Math.min(terminateMs, until - now()))
-        return { ...healthy, result: role, error: new Unfit(role) }
+        return { ...healthy, result: role, error: new WrongRole(role) }
       }
       const lagBytes = task.question === 'lag' && role === 'standby' ? await askLag(asked, limit) : undefined
       return { ...healthy, role, ...(lagBytes !== undefined && { lagBytes }) }

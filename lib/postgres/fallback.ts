@@ -7,8 +7,8 @@ import { reasonOf } from './reason.ts'
 import { openSession, type Session } from './session.ts'
 
 /**
- * Does what openSession does, and what `sslmode=allow` asks for: plain text first, then TLS if the server refuses plain
- * text. The first connection is closed before the second is opened. Never throws: failures reject `ready`.
+ * Opens a session. For `sslmode=allow`: plain text first, then TLS if the server refuses plain text. The first connection
+ * is closed before the second is opened. Never throws: failures reject `ready`.
  */
 export function openWithFallback(
   conninfo: CertifiedConninfo,
@@ -34,7 +34,7 @@ export function openWithFallback(
   async function openWithTls(refusal: unknown) {
     if (!isRefusalOfPlainText(refusal)) throw refusal
     plain.destroy(refusal as Error)
-    // A root certificate is there to be used: libpq, too, verifies the server then, in any mode.
+    // If a root certificate is set, libpq verifies the server in every sslmode; so do we.
     const mode = conninfo.rootCert === undefined ? 'require' : 'verify-ca'
     session = openSession({ ...conninfo, tls: { ...conninfo.tls, mode } }, options, openedAt)
     try {

@@ -1,4 +1,4 @@
-// Opens a session with one of several hosts: with the first that lets us in and has the wanted role.
+// Opens a session with one of several hosts: with the first that accepts the login and has a wanted role.
 
 import type { CertifiedConninfo, Host } from '../conninfo/conninfo.ts'
 import type { Now } from '../health/deadline.ts'
@@ -7,7 +7,7 @@ import type { ConnectOptions } from './connect.ts'
 import { withDeadline } from './expiry.ts'
 import { openWithFallback } from './fallback.ts'
 import { createMemory, type Memory } from './memory.ts'
-import { reasonOf, Unfit } from './reason.ts'
+import { reasonOf, WrongRole } from './reason.ts'
 import { wantedRoles } from './role.ts'
 import { isStatementError, retire, type Session, terminateMs } from './session.ts'
 
@@ -17,8 +17,8 @@ export interface HostsOptions extends Omit<ConnectOptions, 'whenSilent'> {
 
 export interface Hosts {
   /**
-   * Starts to open a session with the first host that lets us in and has the wanted role. There is one connection at a
-   * time. Never throws: failures reject `ready`.
+   * Starts to open a session with the first host that accepts the login and has a wanted role. There is one connection
+   * at a time. Never throws: failures reject `ready`.
    *
    * @param until when the time of the last host ends, milliseconds on the clock of `now`. Each host gets an equal share of
    * what the hosts before it have left.
@@ -45,7 +45,7 @@ interface Search extends HostsOptions {
   readonly memory: Memory
 }
 
-/** A session that is with one host after the other until one fits, and then stays with it. */
+/** Tries the hosts in turn, and keeps the first that fits. */
 function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Search): Session {
   const { hosts, targetSessionAttrs: attrs } = conninfo
   const wanted = wantedRoles(attrs)
@@ -89,20 +89,20 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
         failures.set(candidate, error)
       }
       // With prefer-standby, any host that answers will do if none is a standby.
-      candidates = candidates.filter(each => failures.get(each) instanceof Unfit)
+      candidates = candidates.filter(each => failures.get(each) instanceof WrongRole)
     }
     throw failureOf(hosts, failures)
   }
 
-  /** Resolves with what is wrong with the host, or undefined. `left` is how many tries there are with this one. */
+  /** Resolves with what is wrong with the host, or undefined. `left`: number of tries that remain, this one included. */
   async function tryHost(
     candidate: Host,
     roles: readonly Role[] | undefined,
     left: number,
   ): Promise<unknown> {
     const shareMs = (until - now()) / left
-    const isHurried = hosts.length > 1 && memory.isHurried(candidate)
-    const limit = now() + (isHurried ? Math.min(shareMs, options.addressTimeoutMs) : shareMs)
+    const isShort = hosts.length > 1 && memory.getsShortTry(candidate)
+    const limit = now() + (isShort ? Math.min(shareMs, options.addressTimeoutMs) : shareMs)
     const whenSilent = left === 1 ? 'retry' : 'fail'
     const tried = openWithFallback({ ...conninfo, hosts: [candidate] }, { ...options, whenSilent }, openedAt)
     host = candidate
@@ -110,11 +110,11 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
     try {
       await withDeadline(tried.ready, limit, now, 'connect_timeout')
       const role = roles && (await withDeadline(roleOf(tried), limit, now, 'connect_timeout'))
-      if (role && !roles.includes(role)) throw new Unfit(role)
+      if (role && !roles.includes(role)) throw new WrongRole(role)
       memory.observe(candidate, undefined)
       return undefined
     } catch (error) {
-      if (error instanceof Unfit) await retire(tried, terminateMs, now)
+      if (error instanceof WrongRole) await retire(tried, terminateMs, now)
       else tried.destroy(error as Error)
       memory.observe(candidate, error)
       return error
@@ -123,7 +123,7 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
 
   async function readRole() {
     const role = await opened().readRole()
-    if (role && wanted?.includes(role) === false) memory.observe(host, new Unfit(role))
+    if (role && wanted?.includes(role) === false) memory.observe(host, new WrongRole(role))
     return role
   }
 
@@ -135,18 +135,18 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
   }
 }
 
-/** The role of a server. Throws Unfit if the server does not tell it. */
+/** The role of a server. Throws WrongRole if the server does not tell it. */
 async function roleOf(session: Session): Promise<Role> {
   const role = await session.readRole().catch(error => {
-    throw isStatementError(error) ? new Unfit('unknown', error) : error
+    throw isStatementError(error) ? new WrongRole('unknown', error) : error
   })
-  if (role === undefined) throw new Unfit('unknown')
+  if (role === undefined) throw new WrongRole('unknown')
   return role
 }
 
 /**
- * What the next host would say, too. Libpq stops at more: a server without free connections, a connection that is reset, TLS
- * that fails. Its users miss the other hosts then, and a health check would take all instances out at once.
+ * Whether every host would give this error. libpq also stops at a full server, a reset connection and failed TLS. We go on:
+ * otherwise one bad host would mark all instances as down.
  */
 function isFinal(error: unknown): boolean {
   const reason = reasonOf(error)
@@ -156,5 +156,5 @@ function isFinal(error: unknown): boolean {
 /** The error of a host that answers, but has another role; else that of the first host in the settings. */
 function failureOf(hosts: readonly Host[], failures: ReadonlyMap<Host, unknown>): unknown {
   const errors = hosts.map(host => failures.get(host))
-  return errors.find(error => error instanceof Unfit && error.role !== 'unknown') ?? errors[0]
+  return errors.find(error => error instanceof WrongRole && error.role !== 'unknown') ?? errors[0]
 }

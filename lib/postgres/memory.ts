@@ -4,20 +4,20 @@ import type { Host } from '../conninfo/conninfo.ts'
 import { codeOf } from '../error.ts'
 import type { Now } from '../health/deadline.ts'
 import { Expired } from './expiry.ts'
-import { Unfit } from './reason.ts'
+import { WrongRole } from './reason.ts'
 
 export interface Memory {
-  /** In the order of the settings, but for what is known. */
+  /** The good host first, silent ones last, the rest in the order of the settings. */
   sorted(hosts: readonly Host[]): readonly Host[]
   /** Whether the host is silent, and had its whole share of the time not long ago. */
-  isHurried(host: Host): boolean
+  getsShortTry(host: Host): boolean
   /** Takes what was wrong with a host; undefined if its session is open and fits. */
   observe(host: Host, error: unknown): void
 }
 
 /**
- * How often a silent host gets its whole share of the time. In between it gets as long as an address does, because a host
- * that is frozen holds up the search: a standby that is promoted meanwhile would be found only after that.
+ * How often a silent host gets its whole share of the time. In between it gets `addressTimeoutMs`: a frozen host must not
+ * delay finding a promoted standby.
  */
 const wholeShareEveryMs = 30_000
 
@@ -25,25 +25,25 @@ const wholeShareEveryMs = 30_000
 export function createMemory(now: Now): Memory {
   /** The host of the last session, until it is silent or has another role. */
   let good: string | undefined
-  /** Hosts that did not answer in time when they were last tried, and when that try had its whole share of the time. */
+  /** Silent hosts, with the time of the last try that had its whole share. */
   const silent = new Map<string, number>()
-  return { sorted, isHurried, observe }
+  return { sorted, getsShortTry, observe }
 
   function sorted(hosts: readonly Host[]): readonly Host[] {
     const rankOf = (host: Host) => (keyOf(host) === good ? 0 : silent.has(keyOf(host)) ? 2 : 1)
     return hosts.toSorted((one, other) => rankOf(one) - rankOf(other))
   }
 
-  function isHurried(host: Host): boolean {
+  function getsShortTry(host: Host): boolean {
     return now() - (silent.get(keyOf(host)) ?? Number.NEGATIVE_INFINITY) < wholeShareEveryMs
   }
 
   function observe(host: Host, error: unknown) {
     const key = keyOf(host)
     if (error === undefined) good = key
-    else if (good === key && (isSilence(error) || error instanceof Unfit)) good = undefined
+    else if (good === key && (isSilence(error) || error instanceof WrongRole)) good = undefined
     if (!isSilence(error)) silent.delete(key)
-    else if (!isHurried(host)) silent.set(key, now())
+    else if (!getsShortTry(host)) silent.set(key, now())
   }
 }
 

@@ -8,11 +8,11 @@ import { poolerReasonOf } from './pooler.ts'
  * A server that answers, but has another role than `target_session_attrs` asks for, or does not tell its role. Then `code`
  * is that of its refusal, if it sent one.
  */
-export class Unfit extends Error {
+export class WrongRole extends Error {
   readonly role: Role | 'unknown'
   readonly code: string | undefined
   constructor(role: Role | 'unknown', refusal?: Error) {
-    super(refusal?.message ?? 'The server has another role')
+    super(refusal?.message ?? (role === 'unknown' ? 'The role is unknown' : 'The server has another role'))
     this.role = role
     this.code = codeOf(refusal)
   }
@@ -74,14 +74,14 @@ const vagueCodes = /^$|^08|^XX000$|^57000$|^58000$|^28000$/
 export function reasonOf(error: unknown): Reason {
   if (error instanceof Expired) return error.reason
   if (error instanceof TlsFailure) return 'tls'
-  if (error instanceof Unfit) return error.role
+  if (error instanceof WrongRole) return error.role
   const code = codeOf(error) ?? ''
   const message = error instanceof Error ? error.message : ''
   const poolerReason = vagueCodes.test(code) ? poolerReasonOf(message) : undefined
   if (poolerReason !== undefined) return poolerReason
   if (code.startsWith('08')) return 'connection_lost'
-  // One code for "starting up" and "shutting down" (57P03, PostgreSQL 9 to 18): only the words differ. A server that
-  // speaks another language reads as starting up when it stops.
+  // One code for "starting up" and "shutting down" (57P03, PostgreSQL 9 to 18): only the words differ. If its
+  // messages are not English, a stopping server is reported as starting up.
   if (code === '57P03' && message.includes('shutting down')) return 'shutting_down'
   // A server that refuses our certificate says so after the handshake (TLS 1.3).
   if (code.startsWith('ERR_SSL_')) return 'tls'

@@ -1,7 +1,7 @@
 // A primary and a standby that suffer, with promotions among the faults, and the program with both as its hosts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Reason } from '../../lib/health/verdict.ts'
-import { roleQuestion } from '../../lib/postgres/role.ts'
+import { roleQuery } from '../../lib/postgres/role.ts'
 import { follow, openPair, promote } from '../support/pair.ts'
 import type { Postgres } from '../support/postgres.ts'
 import { checkQuery, openProxy } from '../support/proxy.ts'
@@ -192,7 +192,7 @@ async function record(
     connectTimeoutMs,
     unfit: stage.unfit,
     hosts: servers.length,
-    queries: [checkQuery, String(roleQuestion)],
+    queries: [checkQuery, String(roleQuery)],
     needs: { healthy: 'primary', standby: 'standby', read_only: 'read_only' },
   }
   const usage = before && { before, after: usageOf(pid) ?? before }

@@ -192,7 +192,7 @@ describe('read-write over a pair, each behind a proxy', () => {
     assert.doesNotMatch(pair.standby.log().slice(from), /unexpected EOF|could not receive data/)
   })
 
-  test('a fenced primary is a no with the first check, and a yes again with the first check after that', async t => {
+  test('a fenced primary fails the next check, and the first check after its release passes', async t => {
     const { ask } = await openBehindProxies(t)
     assert.equal(await ask(), 'healthy')
     await pair.primary.configure({ settings: { default_transaction_read_only: 'on' } })

@@ -238,7 +238,7 @@ describe('target_session_attrs', () => {
     assert.equal(database.connectionsOpened(), 2)
   })
 
-  test('a server that has got another role is not the first to be tried again', async t => {
+  test('a server whose role has changed is not the first to be tried again', async t => {
     const roles: Role[] = ['standby', 'primary']
     const changing = (place: number): Scenario => ({
       ...honest,
@@ -258,7 +258,7 @@ describe('target_session_attrs', () => {
     assert.equal((await ask()).result, 'healthy')
   })
 
-  test('an answer that is no role is an error, not a yes', async t => {
+  test('an answer that is not a role is unhealthy', async t => {
     const { ask } = await open(t, [{ ...honest, statement: () => row('1') }], 'read-write')
     assert.equal((await ask()).result, 'unknown')
   })

@@ -17,7 +17,7 @@ const closes: Scenario = { ...honest, accept: 'close' }
 const silent: Scenario = { ...honest, startup: silence }
 const primary = serverOf(row('primary'))
 const standby = serverOf(row('standby'))
-/** Its answer is none of the roles. */
+/** Its answer is not a role. */
 const odd = serverOf(row('1'))
 const discreet = serverOf(error('42501', 'permission denied for function pg_is_in_recovery'))
 
@@ -44,7 +44,7 @@ async function search(t: TestContext, attrs: Attrs, scenarios: readonly Scenario
   return { session, connections }
 }
 
-/** Why no host will do. */
+/** Why no host fits. */
 function reasonFor(session: Session): Promise<string> {
   return session.ready.then(() => 'none', reasonOf)
 }
