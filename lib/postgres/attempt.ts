@@ -7,7 +7,7 @@ import type { Phase } from '../health/phase.ts'
 import { withDeadline } from './expiry.ts'
 import { createHosts } from './hosts.ts'
 import { createLookup } from './lookup.ts'
-import type { Session } from './session.ts'
+import type { Opening, Session } from './session.ts'
 
 export interface AttemptOptions {
   /** Called for every attempt, so that a rotated password is picked up. May throw ConfigError. */
@@ -46,10 +46,10 @@ export function createAttempts({
   const addressTimeoutMs = Math.floor(Math.min(timeoutMs, connectTimeoutMs) / 2)
   const hosts = createHosts({ lookup: createLookup(), addressTimeoutMs, now })
   let running: Promise<Session> | undefined
-  let opening: Session | undefined
+  let current: Opening | undefined
   let startedAt = Number.NEGATIVE_INFINITY
 
-  return { join, isRunning: () => running !== undefined, abort: error => opening?.destroy(error) }
+  return { join, isRunning: () => running !== undefined, abort: error => current?.destroy(error) }
 
   function join(onOpen: (session: Session) => void): Promise<Session> {
     if (running) return running
@@ -67,17 +67,17 @@ export function createAttempts({
     if (phase() === 'closing') throw codedError('CONNECTION_DESTROYED')
     startedAt = now()
     const until = startedAt + connectTimeoutMs
-    const session = hosts.open(readConninfo(), startedAt, until)
-    opening = session
+    const opening = hosts.open(readConninfo(), startedAt, until)
+    current = opening
     try {
-      await withDeadline(session.ready, until, now, 'connect_timeout')
+      const session = await withDeadline(opening.session, until, now, 'connect_timeout')
       onOpen(session)
       return session
     } catch (error) {
-      session.destroy(error as Error)
+      opening.destroy(error as Error)
       throw error
     } finally {
-      opening = undefined
+      current = undefined
     }
   }
 }

@@ -50,7 +50,7 @@ export function createDatabase(options: DatabaseOptions): Database {
   ): Promise<Verdict> {
     const startedAt = now()
     const task = { question, onHealthy }
-    if (session && now() - session.openedAt > options.sessionMaxAgeMs) {
+    if (session && now() - session.startedAt > options.sessionMaxAgeMs) {
       await part(session, Math.min(terminateMs, until - now()))
     }
     // An idle session that died is replaced within the same check.

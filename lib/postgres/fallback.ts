@@ -4,45 +4,33 @@ import type { CertifiedConninfo } from '../conninfo/conninfo.ts'
 import { codeOf } from '../error.ts'
 import { type ConnectOptions, isUnixSocket } from './connect.ts'
 import { reasonOf } from './reason.ts'
-import { openSession, type Session } from './session.ts'
+import { type Opening, openSession, type Session } from './session.ts'
 
 /**
  * Opens a session. For `sslmode=allow`: plain text first, then TLS if the server refuses plain text. The first connection
- * is closed before the second is opened. Never throws: failures reject `ready`.
+ * is closed before the second is opened. Never throws: failures reject `session`.
  */
 export function openWithFallback(
   conninfo: CertifiedConninfo,
   options: ConnectOptions,
-  openedAt: number,
-): Session {
-  const plain = openSession(conninfo, options, openedAt)
+  startedAt: number,
+): Opening {
+  const plain = openSession(conninfo, options, startedAt)
   if (conninfo.tls.mode !== 'allow' || isUnixSocket(conninfo.hosts[0])) return plain
 
-  let session = plain
-  return {
-    openedAt,
-    wanted: plain.wanted,
-    ready: plain.ready.catch(openWithTls),
-    isOpen: () => session.isOpen(),
-    select: () => session.select(),
-    readRole: () => session.readRole(),
-    readLag: () => session.readLag(),
-    destroy: error => session.destroy(error),
-    end: () => session.end(),
-  }
+  let current = plain
+  return { session: plain.session.catch(openWithTls), destroy: error => current.destroy(error) }
 
-  async function openWithTls(refusal: unknown) {
+  async function openWithTls(refusal: unknown): Promise<Session> {
     if (!isRefusalOfPlainText(refusal)) throw refusal
     plain.destroy(refusal as Error)
     // If a root certificate is set, libpq verifies the server in every sslmode; so do we.
     const mode = conninfo.rootCert === undefined ? 'require' : 'verify-ca'
-    session = openSession({ ...conninfo, tls: { ...conninfo.tls, mode } }, options, openedAt)
-    try {
-      await session.ready
-    } catch (error) {
+    current = openSession({ ...conninfo, tls: { ...conninfo.tls, mode } }, options, startedAt)
+    return current.session.catch(error => {
       // The server has no TLS. Its first answer says what is wrong.
       throw codeOf(error) === 'TLS_NOT_OFFERED' ? refusal : error
-    }
+    })
   }
 }
 

@@ -9,7 +9,7 @@ import { openWithFallback } from './fallback.ts'
 import { createMemory, type Memory } from './memory.ts'
 import { reasonOf, WrongRole } from './reason.ts'
 import { wantedRoles } from './role.ts'
-import { isStatementError, retire, type Session, terminateMs } from './session.ts'
+import { isStatementError, type Opening, retire, type Session, terminateMs } from './session.ts'
 
 export interface HostsOptions extends Omit<ConnectOptions, 'whenSilent'> {
   readonly now: Now
@@ -18,75 +18,54 @@ export interface HostsOptions extends Omit<ConnectOptions, 'whenSilent'> {
 export interface Hosts {
   /**
    * Starts to open a session with the first host that accepts the login and has a wanted role. There is one connection
-   * at a time. Never throws: failures reject `ready`.
+   * at a time. Never throws: failures reject `session`.
    *
    * @param until when the time of the last host ends, milliseconds on the clock of `now`. Each host gets an equal share of
    * what the hosts before it have left.
    */
-  open(conninfo: CertifiedConninfo, openedAt: number, until: number): Session
+  open(conninfo: CertifiedConninfo, startedAt: number, until: number): Opening
 }
 
 /** Makes the hosts. Nothing is known about any of them, so the first order is that of the settings. */
 export function createHosts(options: HostsOptions): Hosts {
   const memory = createMemory(options.now)
   return {
-    open(conninfo, openedAt, until) {
+    open(conninfo, startedAt, until) {
       const isPlain = conninfo.hosts.length === 1 && wantedRoles(conninfo.targetSessionAttrs) === undefined
-      if (isPlain) return openWithFallback(conninfo, { ...options, whenSilent: 'retry' }, openedAt)
-      return openOnHosts({ ...options, conninfo, openedAt, until, memory })
+      if (isPlain) return openWithFallback(conninfo, { ...options, whenSilent: 'retry' }, startedAt)
+      return openOnHosts({ ...options, conninfo, startedAt, until, memory })
     },
   }
 }
 
 interface Search extends HostsOptions {
   readonly conninfo: CertifiedConninfo
-  readonly openedAt: number
+  readonly startedAt: number
   readonly until: number
   readonly memory: Memory
 }
 
 /** Tries the hosts in turn, and keeps the first that fits. */
-function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Search): Session {
+function openOnHosts({ conninfo, startedAt, until, memory, now, ...options }: Search): Opening {
   const { hosts, targetSessionAttrs: attrs } = conninfo
-  const wanted = wantedRoles(attrs)
-  let host: Host = hosts[0]
-  let session: Session | undefined
+  let current: Opening | undefined
   let destroyed: Error | undefined
-  let failed = false
-  const ready = findHost().catch(error => {
-    failed = true
-    throw error
-  })
-  return {
-    openedAt,
-    wanted,
-    ready,
-    isOpen: () => session?.isOpen() === true,
-    select: () => opened().select(),
-    readRole,
-    readLag: () => opened().readLag(),
-    destroy,
-    end: async () => session?.end(),
-  }
+  return { session: findHost(), destroy }
 
-  /** The session with the host. There is one as soon as `ready` has resolved. */
-  function opened(): Session {
-    if (session === undefined) throw new Error('No session is open')
-    return session
-  }
-
-  async function findHost() {
+  async function findHost(): Promise<Session> {
     const failures = new Map<Host, unknown>()
-    const rounds = attrs === 'prefer-standby' ? [wantedRoles('standby'), undefined] : [wanted]
+    const rounds = attrs === 'prefer-standby' ? [wantedRoles('standby'), undefined] : [wantedRoles(attrs)]
     let candidates = memory.sorted(hosts)
     for (const [round, roles] of rounds.entries()) {
       const later = round + 1 < rounds.length ? candidates.length : 0
       for (const [place, candidate] of candidates.entries()) {
-        const error = await tryHost(candidate, roles, candidates.length - place + later)
-        if (error === undefined) return
-        if (destroyed) throw destroyed
-        if (isFinal(error)) throw error
-        failures.set(candidate, error)
+        try {
+          return await tryHost(candidate, roles, candidates.length - place + later)
+        } catch (error) {
+          if (destroyed) throw destroyed
+          if (isFinal(error)) throw error
+          failures.set(candidate, error)
+        }
       }
       // With prefer-standby, any host that answers will do if none is a standby.
       candidates = candidates.filter(each => failures.get(each) instanceof WrongRole)
@@ -94,44 +73,47 @@ function openOnHosts({ conninfo, openedAt, until, memory, now, ...options }: Sea
     throw failureOf(hosts, failures)
   }
 
-  /** Resolves with what is wrong with the host, or undefined. `left`: number of tries that remain, this one included. */
-  async function tryHost(
-    candidate: Host,
-    roles: readonly Role[] | undefined,
-    left: number,
-  ): Promise<unknown> {
+  /** Opens a session, or rejects with what is wrong. `left`: number of tries that remain, this one included. */
+  async function tryHost(host: Host, roles: readonly Role[] | undefined, left: number): Promise<Session> {
     const shareMs = (until - now()) / left
-    const isShort = hosts.length > 1 && memory.getsShortTry(candidate)
+    const isShort = hosts.length > 1 && memory.getsShortTry(host)
     const limit = now() + (isShort ? Math.min(shareMs, options.addressTimeoutMs) : shareMs)
     const whenSilent = left === 1 ? 'retry' : 'fail'
-    const tried = openWithFallback({ ...conninfo, hosts: [candidate] }, { ...options, whenSilent }, openedAt)
-    host = candidate
-    session = tried
+    const opening = openWithFallback({ ...conninfo, hosts: [host] }, { ...options, whenSilent }, startedAt)
+    current = opening
     try {
-      await withDeadline(tried.ready, limit, now, 'connect_timeout')
-      const role = roles && (await withDeadline(roleOf(tried), limit, now, 'connect_timeout'))
+      const session = await withDeadline(opening.session, limit, now, 'connect_timeout')
+      const role = roles && (await withDeadline(roleOf(session), limit, now, 'connect_timeout'))
       if (role && !roles.includes(role)) throw new WrongRole(role)
-      memory.observe(candidate, undefined)
-      return undefined
+      memory.observe(host, undefined)
+      return observed(session, host, memory)
     } catch (error) {
-      if (error instanceof WrongRole) await retire(tried, terminateMs, now)
-      else tried.destroy(error as Error)
-      memory.observe(candidate, error)
-      return error
+      if (error instanceof WrongRole) await retire(await opening.session, terminateMs, now)
+      else opening.destroy(error as Error)
+      memory.observe(host, error)
+      throw error
     }
-  }
-
-  async function readRole() {
-    const role = await opened().readRole()
-    if (role && wanted?.includes(role) === false) memory.observe(host, new WrongRole(role))
-    return role
   }
 
   function destroy(error: Error) {
     destroyed ??= error
-    // After a failed search, the error may come from another host.
-    if (!failed) memory.observe(host, error)
-    session?.destroy(error)
+    current?.destroy(error)
+  }
+}
+
+/** The same session, but the memory learns when its host falls silent or gets another role. */
+function observed(session: Session, host: Host, memory: Memory): Session {
+  return { ...session, readRole, destroy }
+
+  async function readRole() {
+    const role = await session.readRole()
+    if (role && session.wanted?.includes(role) === false) memory.observe(host, new WrongRole(role))
+    return role
+  }
+
+  function destroy(error: Error) {
+    memory.observe(host, error)
+    session.destroy(error)
   }
 }
 

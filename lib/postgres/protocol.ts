@@ -3,6 +3,7 @@
 // postgres.js 3.4.9 trusts its peer. Measured, each with a few bytes: a COPY response (MariaDB's greeting can look like
 // one) ends the process; a RowDescription without a terminator or 2,000,000,000 SCRAM iterations block the event loop
 // forever; a length of 2 GiB or a flood of messages fills memory; an unrequested row answers the next query.
+import type { Socket } from 'node:net'
 import { codedError } from '../error.ts'
 
 export interface ProtocolGuard {
@@ -91,6 +92,20 @@ export function createProtocolGuard(): ProtocolGuard {
     if (type === 'T') return !inResult && isOneColumn(body)
     if (type === 'D') return inResult && isOneValue(body)
     return type === 'C' || !inResult
+  }
+}
+
+/** Passes each chunk to the guard before anything else reads it. The `data` event is too late: the driver has it, too. */
+export function guardSocket(socket: Socket, guard: ProtocolGuard) {
+  // PostgreSQL does not speak first.
+  if (socket.readableLength > 0) socket.destroy(violation())
+  const push = socket.push
+  socket.push = (chunk, ...rest) => {
+    // Null is the end of the stream.
+    const fault = chunk === null ? undefined : guard.read(chunk)
+    if (fault === undefined) return push.call(socket, chunk, ...rest)
+    socket.destroy(fault)
+    return false
   }
 }
 

@@ -1,4 +1,4 @@
-// One session with PostgreSQL, on a dedicated socket. Only a refused role or lag query does not end it.
+// One session with PostgreSQL on a dedicated socket. Any error ends it, except a refused role or lag query.
 //
 // Each rule answers a failure measured with postgres.js 3.4.9:
 // - `sql.end({timeout: 0})` only half-closes (1,000 timeouts left 981 sockets): we keep the socket and destroy it.
@@ -13,17 +13,24 @@ import type { Now } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import { type Connecting, type ConnectOptions, connect } from './connect.ts'
 import { withDeadline } from './expiry.ts'
-import { createProtocolGuard, type ProtocolGuard } from './protocol.ts'
+import { createProtocolGuard, guardSocket } from './protocol.ts'
 import { lagQuery, readLag, readRole, roleQuery, sqlText, wantedRoles } from './role.ts'
 import { saslprep } from './saslprep.ts'
 
+/** A session that is being opened. */
+export interface Opening {
+  /** Resolves when the session has answered a first query; rejects with the raw error of what failed. */
+  readonly session: Promise<Session>
+  /** Ends the attempt immediately, in any state. `session` rejects with `error` if it is still waiting. */
+  destroy(error: Error): void
+}
+
+/** An open session. */
 export interface Session {
   /** When the attempt to connect started, on the monotonic clock (milliseconds). */
-  readonly openedAt: number
+  readonly startedAt: number
   /** The roles that `target_session_attrs` allows. Undefined if any will do. */
   readonly wanted: readonly Role[] | undefined
-  /** Resolves when the session has answered a first query; rejects with the raw error of what failed. */
-  readonly ready: Promise<void>
   /** False as soon as either side has closed the connection. */
   isOpen(): boolean
   /** Sends SELECT 1. Resolves with whether the result is one row with the integer 1; rejects with the raw error. */
@@ -32,7 +39,7 @@ export interface Session {
   readRole(): Promise<Role | undefined>
   /** Asks a standby how many bytes of WAL it has not replayed. Undefined if it receives none, or may not tell. */
   readLag(): Promise<number | undefined>
-  /** Ends the session immediately, in any state. A waiting `ready` or query rejects with `error`. */
+  /** Ends the session immediately. A waiting query rejects with `error`. */
   destroy(error: Error): void
   /**
    * Waits for a running query, sends Terminate, so that the server does not log "unexpected EOF", and resolves when the
@@ -44,33 +51,36 @@ export interface Session {
 /** pgpool-II answers other queries from its cache (memory_cache_enabled), even while PostgreSQL is frozen (4.3). */
 const selectOne = sqlText`/*NO QUERY CACHE*/ SELECT 1`
 
-/** Starts to open a session. Nothing is thrown: failures come through `ready`. */
-export function openSession(conninfo: CertifiedConninfo, options: ConnectOptions, openedAt: number): Session {
+/** Starts to open a session with the first host. Never throws: failures reject `session`. */
+export function openSession(
+  conninfo: CertifiedConninfo,
+  options: ConnectOptions,
+  startedAt: number,
+): Opening {
   const connecting = connect(conninfo.hosts[0], conninfo, options)
   const guard = createProtocolGuard()
   const sql = driverOf(conninfo, connecting, guard.usesScram)
-  let socket: Socket | undefined
   let onClose: (error: unknown) => void = () => {}
-  return {
-    openedAt,
-    wanted: wantedRoles(conninfo.targetSessionAttrs),
-    ready: open(),
-    isOpen: () => socket?.readyState === 'open',
-    select: () => query(selectOne, isOne),
-    readRole: () => query(roleQuery, rows => readRole(onlyValueOf(rows))),
-    readLag: () => query(lagQuery, rows => readLag(onlyValueOf(rows))),
-    destroy: connecting.destroy,
-    end: () => sql.end(),
-  }
+  return { session: open(), destroy: connecting.destroy }
 
-  async function open() {
-    socket = await connecting.connected
+  async function open(): Promise<Session> {
+    const socket = await connecting.connected
     guardSocket(socket, guard)
     // The driver attaches one turn later, and misses a close before that.
-    socket.once('close', () => onClose(guard.fatal() ?? socket?.errored ?? codedError('CONNECTION_CLOSED')))
+    socket.once('close', () => onClose(guard.fatal() ?? socket.errored ?? codedError('CONNECTION_CLOSED')))
     // The driver connects only when it has a query. This query does not make a check healthy: the check sends its own,
     // because this one may have been sent before the request arrived.
     await query(selectOne, isOne)
+    return {
+      startedAt,
+      wanted: wantedRoles(conninfo.targetSessionAttrs),
+      isOpen: () => socket.readyState === 'open',
+      select: () => query(selectOne, isOne),
+      readRole: () => query(roleQuery, rows => readRole(onlyValueOf(rows))),
+      readLag: () => query(lagQuery, rows => readLag(onlyValueOf(rows))),
+      destroy: connecting.destroy,
+      end: () => sql.end(),
+    }
   }
 
   function query<T>(text: TemplateStringsArray, read: (rows: Rows) => T): Promise<T> {
@@ -130,20 +140,6 @@ function isOne(rows: Rows): boolean {
   const [row, ...more] = rows
   if (column === undefined || row === undefined || more.length > 0) return false
   return integerTypes.includes(column.type) && String(row[0]) === '1'
-}
-
-/** Passes each chunk to the guard before anything else reads it. The `data` event is too late: the driver has it, too. */
-function guardSocket(socket: Socket, guard: ProtocolGuard) {
-  // PostgreSQL does not speak first.
-  if (socket.readableLength > 0) socket.destroy(codedError('08P01'))
-  const push = socket.push
-  socket.push = (chunk, ...rest) => {
-    // Null is the end of the stream.
-    const fault = chunk === null ? undefined : guard.read(chunk)
-    if (fault === undefined) return push.call(socket, chunk, ...rest)
-    socket.destroy(fault)
-    return false
-  }
 }
 
 /** The options of the driver that are the same for every session. It is made for a pool, and we need one connection. */

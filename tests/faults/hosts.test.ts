@@ -8,7 +8,7 @@ import type { Conninfo } from '../../lib/conninfo/conninfo.ts'
 import { Expired } from '../../lib/postgres/expiry.ts'
 import { createHosts } from '../../lib/postgres/hosts.ts'
 import { createLookup } from '../../lib/postgres/lookup.ts'
-import type { Session } from '../../lib/postgres/session.ts'
+import type { Opening } from '../../lib/postgres/session.ts'
 import { logged } from '../support/administer.ts'
 import { createRoot, missingOpenssl, sign } from '../support/certificates.ts'
 import { conninfoOf, openDatabase } from '../support/database.ts'
@@ -155,25 +155,24 @@ test('a first host without the TLS that is required: psql stops, pg-health goes 
 describe('a host that loses every packet', () => {
   // A whole share of the time is half a minute.
   test('has one turn, as long as that of an address, if others follow', { timeout: 20_000 }, async t => {
-    const session = openOn(t, [await openDead(t), pair.primary.port], 60_000)
-    await session.ready
+    const session = await openOn(t, [await openDead(t), pair.primary.port], 60_000)
     assert.equal(await session.readRole(), 'primary')
   })
 
   test('is called again and again until the time is over, if it is the last', async t => {
     const session = openOn(t, [await openDead(t)], 1_500)
     // One turn would end with ETIMEDOUT after 200 ms.
-    await assert.rejects(session.ready, Expired)
+    await assert.rejects(session, Expired)
   })
 })
 
 /** Starts to open a session for reads and writes, with 100 ms for an address and so many milliseconds for all. */
-function openOn(t: TestContext, ports: readonly number[], ms: number): Session {
+function openOn(t: TestContext, ports: readonly number[], ms: number): Opening['session'] {
   const hosts = createHosts({ lookup: createLookup(), addressTimeoutMs: 100, now })
   const conninfo = conninfoOf(0, { hosts: hostsOf(ports), targetSessionAttrs: 'read-write' })
-  const session = hosts.open(conninfo, now(), now() + ms)
-  t.after(() => session.destroy(new Error('The test is over')))
-  return session
+  const opening = hosts.open(conninfo, now(), now() + ms)
+  t.after(() => opening.destroy(new Error('The test is over')))
+  return opening.session
 }
 
 describe('read-write over a pair, each behind a proxy', () => {

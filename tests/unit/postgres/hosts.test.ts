@@ -6,7 +6,7 @@ import type { Role } from '../../../lib/health/verdict.ts'
 import { createHosts } from '../../../lib/postgres/hosts.ts'
 import { createLookup } from '../../../lib/postgres/lookup.ts'
 import { reasonOf } from '../../../lib/postgres/reason.ts'
-import type { Session } from '../../../lib/postgres/session.ts'
+import type { Opening } from '../../../lib/postgres/session.ts'
 import { conninfoOf } from '../../support/database.ts'
 import { error, honest, openPeer, type Peer, row, type Scenario, silence } from '../../support/peer.ts'
 
@@ -38,15 +38,15 @@ async function search(t: TestContext, attrs: Attrs, scenarios: readonly Scenario
   assert.ok(first)
   const hosts = createHosts({ lookup: createLookup(), addressTimeoutMs: 1_000, now })
   const conninfo = conninfoOf(0, { hosts: [first, ...others], targetSessionAttrs: attrs })
-  const session = hosts.open(conninfo, now(), now() + ms)
-  t.after(() => session.destroy(new Error('The test is over')))
+  const opening = hosts.open(conninfo, now(), now() + ms)
+  t.after(() => opening.destroy(new Error('The test is over')))
   const connections = () => peers.map(peer => peer.connections)
-  return { session, connections }
+  return { session: opening.session, connections }
 }
 
 /** Why no host fits. */
-function reasonFor(session: Session): Promise<string> {
-  return session.ready.then(() => 'none', reasonOf)
+function reasonFor(session: Opening['session']): Promise<string> {
+  return session.then(() => 'none', reasonOf)
 }
 
 describe('a server with another role', () => {
@@ -62,7 +62,7 @@ describe('a server with another role', () => {
       })
       const scenarios = [watched('first', row(role)), watched('second', row('primary'))]
       const { session } = await search(t, 'read-write', scenarios)
-      await session.ready
+      await session
       // X is Terminate.
       assert.deepEqual(seen, ['first Q', 'first Q', 'first X', 'second Q', 'second Q'])
     })
@@ -76,8 +76,7 @@ describe('a server that does not tell its role', () => {
   ] as const) {
     test(`is followed by the next host, if it ${title}`, async t => {
       const { session, connections } = await search(t, 'read-write', [scenario, primary])
-      await session.ready
-      assert.equal(await session.readRole(), 'primary')
+      assert.equal(await (await session).readRole(), 'primary')
       assert.deepEqual(connections(), [1, 1])
     })
 
@@ -87,7 +86,7 @@ describe('a server that does not tell its role', () => {
 
     test(`will do for prefer-standby if no host is a standby, if it ${title}`, async t => {
       const { session, connections } = await search(t, 'prefer-standby', [closes, scenario])
-      await session.ready
+      await session
       assert.deepEqual(connections(), [1, 2])
     })
   }
@@ -100,19 +99,19 @@ describe('a server that does not tell its role', () => {
 describe('prefer-standby without a standby', () => {
   test('tries only those again that have answered', async t => {
     const { session, connections } = await search(t, 'prefer-standby', [closes, primary, closes])
-    await session.ready
+    await session
     assert.deepEqual(connections(), [1, 2, 1])
   })
 
   test('takes the first of those that have answered', async t => {
     const { session, connections } = await search(t, 'prefer-standby', [primary, primary])
-    await session.ready
+    await session
     assert.deepEqual(connections(), [2, 1])
   })
 
   test('leaves time to try them again if the last host is silent', async t => {
     const { session, connections } = await search(t, 'prefer-standby', [primary, silent], 3_000)
-    await session.ready
+    await session
     assert.deepEqual(connections(), [2, 1])
   })
 })
