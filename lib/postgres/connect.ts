@@ -4,6 +4,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { type CertifiedConninfo, type Host, socketPathOf } from '../conninfo/conninfo.ts'
 import { codedError } from '../error.ts'
+import { atDeadline, type Now } from '../health/deadline.ts'
 import { reasonOf, TlsFailure } from './reason.ts'
 
 /** A socket that is being opened. */
@@ -21,6 +22,7 @@ export interface ConnectOptions {
   readonly addressTimeoutMs: number
   /** What to do when no address answers: `retry` until `destroy` is called, or `fail` because other hosts are waiting. */
   readonly whenSilent: 'retry' | 'fail'
+  readonly now: Now
 }
 
 /** Extra time, so Node tries the next address before we start over. */
@@ -33,6 +35,7 @@ const retryDelayMs = 100
 export function connect(host: Host, conninfo: CertifiedConninfo, options: ConnectOptions): Connecting {
   const attemptTimedOut = codedError('ETIMEDOUT')
   const { mode, negotiation } = conninfo.tls
+  const { addressTimeoutMs, now } = options
   let raw = connectAttempt(host, options)
   let socket: net.Socket = raw
   let destroyed = false
@@ -78,12 +81,13 @@ export function connect(host: Host, conninfo: CertifiedConninfo, options: Connec
 
   /** Ends an attempt when all its addresses had their time. The lookup has no limit: repeating it would not be quicker. */
   function limitAttempt(attempt: net.Socket): () => void {
-    let timer: NodeJS.Timeout | undefined
+    let cancel = () => {}
     attempt.on('connectionAttempt', () => {
-      clearTimeout(timer)
-      timer = setTimeout(() => attempt.destroy(attemptTimedOut), options.addressTimeoutMs + retryDelayMs)
+      cancel()
+      const until = now() + addressTimeoutMs + retryDelayMs
+      cancel = atDeadline(until, now, () => attempt.destroy(attemptTimedOut))
     })
-    return () => clearTimeout(timer)
+    return () => cancel()
   }
 
   function destroy(error: Error) {

@@ -1,7 +1,6 @@
 // Opens a session with one of several hosts: with the first that accepts the login and has a wanted role.
 
 import type { CertifiedConninfo, Host } from '../conninfo/conninfo.ts'
-import type { Now } from '../health/deadline.ts'
 import type { Role } from '../health/verdict.ts'
 import type { ConnectOptions } from './connect.ts'
 import { withDeadline } from './expiry.ts'
@@ -11,9 +10,8 @@ import { reasonOf, WrongRole } from './reason.ts'
 import { wantedRoles } from './role.ts'
 import { isStatementError, type Opening, retire, type Session, terminateMs } from './session.ts'
 
-export interface HostsOptions extends Omit<ConnectOptions, 'whenSilent'> {
-  readonly now: Now
-}
+/** How to connect to each host. */
+export type HostsOptions = Omit<ConnectOptions, 'whenSilent'>
 
 export interface Hosts {
   /**
@@ -46,8 +44,9 @@ interface Search extends HostsOptions {
 }
 
 /** Tries the hosts in turn, and keeps the first that fits. */
-function openOnHosts({ conninfo, startedAt, until, memory, now, ...options }: Search): Opening {
+function openOnHosts({ conninfo, startedAt, until, memory, ...options }: Search): Opening {
   const { hosts, targetSessionAttrs: attrs } = conninfo
+  const { now } = options
   let current: Opening | undefined
   let destroyed: Error | undefined
   return { session: findHost(), destroy }

@@ -69,6 +69,16 @@ describe('a server with another role', () => {
   }
 })
 
+test('a host that has answered is kept, if our event loop was blocked past the time of its address', async t => {
+  const { session, connections } = await search(t, 'any', [primary, primary])
+  // The kernel connects in the next turn.
+  await new Promise(process.nextTick)
+  const until = now() + 1_300
+  while (now() < until);
+  await session
+  assert.deepEqual(connections(), [1, 0])
+})
+
 describe('a server that does not tell its role', () => {
   for (const [title, scenario] of [
     ['refuses', discreet],
