@@ -226,7 +226,7 @@ describe('database.check() on a session', () => {
     assert.ok(tookMs < 30, `${tookMs} ms`)
   })
 
-  test('check() with little time gives an open session at least 100 ms', async t => {
+  test('check() with little time gives an open session at least 100 ms', { timeout: 20_000 }, async t => {
     const clock = createClock(t)
     const { database, proxy } = await openBehindProxy(t, { now: clock.now })
     await database.check(1_000)
@@ -236,7 +236,7 @@ describe('database.check() on a session', () => {
     // Half of the time is over.
     await clock.advance(60)
     proxy.flow()
-    await clock.waitFor(checked)
+    // The clock stops here, so a slow machine does not matter.
     assert.equal((await checked).result, 'healthy')
     assert.equal(proxy.connections.length, 1)
   })
