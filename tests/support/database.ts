@@ -2,7 +2,7 @@
 import type { TestContext } from 'node:test'
 import type { CertifiedConninfo, Tls } from '../../lib/conninfo/conninfo.ts'
 import { codeOf } from '../../lib/error.ts'
-import { createDatabase } from '../../lib/postgres/database.ts'
+import { createDatabase, type DatabaseOptions } from '../../lib/postgres/database.ts'
 
 /** What a Conninfo that names no files holds instead of their text. */
 export const noFiles = { rootCert: undefined, cert: undefined, key: undefined, crl: undefined }
@@ -45,8 +45,12 @@ export function conninfoOf(port: number, changes: ConninfoChanges = {}): Certifi
 const now = () => performance.now()
 
 /** Opens a database that the test closes at its end. */
-export function openDatabase(t: TestContext, conninfo: CertifiedConninfo) {
-  const limits = { timeoutMs: 2_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000 }
+export function openDatabase(
+  t: TestContext,
+  conninfo: CertifiedConninfo,
+  changes: Partial<DatabaseOptions> = {},
+) {
+  const limits = { timeoutMs: 2_000, connectTimeoutMs: 5_000, sessionMaxAgeMs: 60_000, ...changes }
   const database = createDatabase({ phase: () => 'serving', readConninfo: () => conninfo, ...limits, now })
   t.after(() => database.close())
   return database
