@@ -37,11 +37,8 @@ export function createWeb(options: WebOptions): (request: Request, route: Route)
       'transfer-encoding': headers.get('transfer-encoding') ?? undefined,
     }
     // A Response has no other way to end its connection.
-    if (phase() !== 'serving' || closesConnection(sizes, reply)) written.push('connection', 'close')
-    const pairs = written.flatMap((name, at): [string, string][] =>
-      at % 2 === 0 ? [[name, written[at + 1] ?? '']] : [],
-    )
+    if (phase() !== 'serving' || closesConnection(sizes, reply)) written['connection'] = 'close'
     onAnswer?.(route.countedAs, reply.status, totalMs)
-    return new Response(method === 'HEAD' ? null : body, { status: reply.status, headers: pairs })
+    return new Response(method === 'HEAD' ? null : body, { status: reply.status, headers: written })
   }
 }

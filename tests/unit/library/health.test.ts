@@ -1,7 +1,7 @@
 // The handlers of createHealth(): the same responses as the program, in a server of the application.
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { createServer, type RequestListener, request as send } from 'node:http'
+import { createServer, type RequestListener, type ServerResponse, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
 import { createHealth, type HealthCheck, type HealthOptions, type Verdict } from '../../../library.ts'
@@ -94,6 +94,42 @@ for (const [name, options, result] of [
       assert.deepEqual(got, { ...expected, headers }, `fetch ${method} ${path}`)
     }
   })
+}
+
+for (const [name, path, options] of [
+  ['a check', '/health', {}],
+  ['a page', '/metrics', { pages: true }],
+] as const) {
+  test(`handler() answers ${name} in full below middleware that wraps writeHead, as on-headers 1.0 does`, async t => {
+    const { handler } = createHealth({ check, ...options })
+    const askPlain = await serve(t, handler)
+    const askWrapped = await serve(t, (request, response) => {
+      wrapWriteHead(response)
+      handler(request, response)
+    })
+    for (const method of ['GET', 'HEAD', 'OPTIONS', 'POST']) {
+      const [{ body, ...got }, { body: expected, ...rest }] = [
+        await askWrapped(method, path),
+        await askPlain(method, path),
+      ]
+      const { 'content-length': _, ...headers } = rest.headers
+      const { 'content-length': length, ...wrapped } = got.headers
+      assert.deepEqual([got.status, wrapped], [rest.status, headers], method)
+      assert.equal(body === '', expected === '')
+      if (method !== 'HEAD') assert.equal(Number(length), body.length)
+    }
+  })
+}
+
+/** Wraps writeHead in the way of on-headers before 1.1.0, which compression, morgan and session middlewares used. */
+function wrapWriteHead(response: ServerResponse) {
+  const writeHead = response.writeHead.bind(response)
+  response.writeHead = (status: number, headers: unknown) => {
+    // It takes an array for pairs. Of a flat array, it sets the first two letters of each text.
+    const pairs = Array.isArray(headers) ? headers : Object.entries(headers ?? {})
+    for (const pair of pairs) response.setHeader(pair[0], pair[1])
+    return writeHead(status)
+  }
 }
 
 test('handler() closes the connection of a request with a body: it is never read', async t => {
