@@ -1,5 +1,7 @@
 // What a service imports: createHealth() and pgPool(). Importing it has no effect.
+import { detailsOf } from './lib/error.ts'
 import { createLife } from './lib/health/phase.ts'
+import type { Verdict } from './lib/health/verdict.ts'
 import type { Health, HealthOptions } from './lib/library/api.ts'
 import { createEndpoint } from './lib/library/endpoint.ts'
 import { readOptions, type Settings } from './lib/library/options.ts'
@@ -24,13 +26,14 @@ export type { HealthCheck } from './lib/pool/source.ts'
  * (`database`). Nothing runs until the first request.
  *
  * If parameters of `database` have no effect (pool sizes, for example), one process warning names them; its code is
- * PG_HEALTH_LEFT_OUT.
+ * PG_HEALTH_LEFT_OUT. If `onVerdict` throws or its promise rejects, another one tells it; its code is PG_HEALTH_ON_VERDICT.
  *
  * @throws ConfigError with every fault in the options, in `faults` and in its message.
  */
 export function createHealth(options: HealthOptions): Health {
   const settings = readOptions(options, readTextFile)
   warnOf(settings)
+  const onVerdict = guard(settings.onVerdict)
   const now = () => performance.now()
   const life = createLife()
   // The driver costs time and memory, and a service with its own pool never needs it.
@@ -44,7 +47,7 @@ export function createHealth(options: HealthOptions): Health {
         more: [],
       }
     : undefined
-  const endpoint = createEndpoint({ ...settings, source, roles: 'absent', life, now, details })
+  const endpoint = createEndpoint({ ...settings, onVerdict, source, roles: 'absent', life, now, details })
   const { handler, fetch, drain, close } = endpoint
   return { handler, fetch, drain, close }
 }
@@ -54,4 +57,23 @@ function warnOf({ source }: Settings) {
   process.emitWarning(`createHealth() leaves out of database: ${source.leftOut.join(', ')}`, {
     code: 'PG_HEALTH_LEFT_OUT',
   })
+}
+
+/** Wraps `onVerdict`: what it throws, or its promise rejects with, becomes one process warning. It never throws. */
+function guard(onVerdict: Settings['onVerdict']): (verdict: Verdict) => void {
+  let warned = false
+  return verdict => {
+    new Promise(resolve => resolve(onVerdict(verdict)))
+      .catch(error => warn(detailsOf(error)))
+      // The error itself can be so broken that it cannot be read.
+      .catch(() => warn())
+  }
+
+  /** Without the message of the error: a service may throw `verdict.error`, which may hold secrets. */
+  function warn({ name, stack }: Partial<ReturnType<typeof detailsOf>> = {}) {
+    if (warned) return
+    const text = `onVerdict of createHealth() failed (${name ?? 'unreadable error'}); said only once`
+    process.emitWarning(text, { code: 'PG_HEALTH_ON_VERDICT', detail: stack?.join('\n') ?? '' })
+    warned = true
+  }
 }

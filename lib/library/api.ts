@@ -21,7 +21,8 @@ export interface CommonOptions {
   readonly pages?: boolean | undefined
   /**
    * Called with each verdict, for logs and metrics. `verdict.error` is the raw error of the driver: it may hold secrets.
-   * If it throws, the requests that wait for the verdict get 500. Default: none.
+   * If it throws, or its promise rejects, the requests get the verdict all the same, and one process warning tells it; its
+   * code is PG_HEALTH_ON_VERDICT. Default: none.
    */
   readonly onVerdict?: ((verdict: Verdict) => void) | undefined
 }

@@ -209,20 +209,43 @@ test('unhealthyStatus, expect and onVerdict have the effect that they are docume
   )
 })
 
-test('onVerdict that throws costs the request a 500, and nothing else', async t => {
-  const health = createHealth({
-    check,
-    onVerdict() {
-      throw new Error('s3cret')
-    },
-  })
-  const askLibrary = await serve(t, health.handler)
-  for (const { status, body } of [await askLibrary('GET', '/health'), await askLibrary('GET', '/health')]) {
-    assert.deepEqual([status, body], [500, '{"error": "internal error"}'])
-  }
-  assert.equal((await health.fetch(new Request('http://h/health'))).status, 500)
-  assert.equal((await askLibrary('GET', '/livez')).status, 200)
+const unreadable = Object.defineProperty(new Error(), 'name', {
+  get() {
+    throw new Error('s3cret')
+  },
 })
+for (const [name, onVerdict] of Object.entries<() => unknown>({
+  throws() {
+    throw new TypeError('s3cret')
+  },
+  rejects: () => Promise.reject(new TypeError('s3cret')),
+  'is a thenable that throws': () => ({
+    // biome-ignore lint/suspicious/noThenProperty: it is the point of the test.
+    get then() {
+      throw new TypeError('s3cret')
+    },
+  }),
+  'rejects with an unreadable error': () => Promise.reject(unreadable),
+})) {
+  test(`onVerdict that ${name} costs no request its verdict, and is told in one process warning`, async t => {
+    const warnings: (Error & { code?: string; detail?: string })[] = []
+    const keep = (warning: Error) => warnings.push(warning)
+    process.on('warning', keep)
+    t.after(() => process.removeListener('warning', keep))
+    const health = createHealth({ check, onVerdict })
+    const askLibrary = await serve(t, health.handler)
+    for (const { status, body } of [await askLibrary('GET', '/health'), await askLibrary('GET', '/health')]) {
+      assert.deepEqual([status, body], [200, healthy])
+    }
+    assert.equal((await health.fetch(new Request('http://h/health'))).status, 200)
+    const ours = warnings.filter(({ code }) => code === 'PG_HEALTH_ON_VERDICT')
+    assert.equal(ours.length, 1)
+    const kind = /unreadable/.test(name) ? 'unreadable error' : 'TypeError'
+    assert.equal(ours[0]?.message, `onVerdict of createHealth() failed (${kind}); said only once`)
+    assert.doesNotMatch(ours[0]?.detail ?? '', /s3cret/)
+    if (kind === 'TypeError') assert.match(ours[0]?.detail ?? '', /health\.test\.ts/)
+  })
+}
 
 test('handler() ends the connection of a response that the service has made impossible to write', async t => {
   const { handler } = createHealth({ check })
