@@ -30,19 +30,20 @@ export interface RoutesOptions {
   /** Whether the paths that ask for a role are served. The pool of a service can't tell the role. */
   readonly roles: 'served' | 'absent'
   readonly pages: Pages
-  /** The path in front of all paths; none unless given. */
+  /** The path in front of all paths, without a slash at its end; none unless given. */
   readonly prefix?: string
 }
 
 /**
- * Makes the table of routes. Check paths also work without the prefix, because some frameworks strip it. The pages do
- * not, because `/` and `/metrics` belong to the service.
+ * Makes the table of routes. With a prefix, only the paths below it are in it: all others belong to the service. If the
+ * prefix is itself the path of a check, that check is there, and not the page `/`: a load balancer may ask it.
  */
 export function routesOf({ roles, pages, prefix = '' }: RoutesOptions): Routes {
   const checks = roles === 'served' ? [...contract, ...rolePaths] : contract
   const shown = [...pages].map(([path, render]): Entry => [path, { kind: 'page', countedAs: path, render }])
   const below = [...checks, ...shown].map(([path, route]): Entry => [`${prefix}${path}`, route])
-  return new Map([...checks, ...below])
+  const atPrefix = checks.filter(([path]) => path === prefix || path === `${prefix}/`)
+  return new Map([...below, ...atPrefix])
 }
 
 /**

@@ -10,8 +10,8 @@ export interface CommonOptions {
   /** The status of an unhealthy response: 200, or 500 to 599. Default: 503. */
   readonly unhealthyStatus?: number | undefined
   /**
-   * The path in front of /health, /readyz and /livez: `/internal` for /internal/health. Needed where the framework does
-   * not remove it. Default: none.
+   * The path in front of /health, /readyz and /livez: `/internal` for /internal/health. Paths without it belong to the
+   * service. Needed where the framework does not remove it. Default: none.
    */
   readonly prefix?: string | undefined
   /**

@@ -147,3 +147,14 @@ test('Express 5: a handler that is mounted below a prefix answers there', async 
   assert.equal((await ask(`${origin}/internal/health`)).status, 200)
   assert.equal((await ask(`${origin}/internal/other`)).status, 404)
 })
+
+test('Express 5: a prefix leaves /health to the service, also if the mount has the same path', async t => {
+  const app = express()
+  const health = createHealth({ check: async () => 1, prefix: '/internal' })
+  app.use('/internal', health.handler)
+  app.use(health.handler)
+  app.get('/health', (_request, response) => void response.send('own'))
+  const origin = await originOf(t, app.listen(0))
+  assert.equal((await ask(`${origin}/internal/health`)).status, 200)
+  assert.equal((await ask(`${origin}/health`)).body, 'own')
+})

@@ -197,17 +197,36 @@ test('routesOf() has no page except those it is given, and no path for a role if
   ])
 })
 
-test('routesOf() has the checks with the prefix and without it, and the pages only with it', () => {
+test('routesOf() has all paths below the prefix, and none without it', () => {
   const below = routesOf({ roles: 'served', pages, prefix: '/internal' })
-  for (const path of ['/health', '/livez/', '/replica', '/internal/health', '/internal/metrics']) {
-    assert.notEqual(routeOf('GET', path, below).kind, 'not_found', path)
-    assert.notEqual(routeOf('GET', `http://h${path}?x`, below).kind, 'not_found', path)
+  for (const path of ['/health', '/livez/', '/replica', '/metrics']) {
+    assert.notEqual(routeOf('GET', `/internal${path}`, below).kind, 'not_found', path)
+    assert.notEqual(routeOf('GET', `http://h/internal${path}?x`, below).kind, 'not_found', path)
+    assert.equal(routeOf('GET', path, below).kind, 'not_found', path)
+    assert.equal(routeOf('GET', `http://h${path}`, below).kind, 'not_found', path)
   }
-  for (const path of ['/metrics', '/internal', '/internal/internal/health', '/INTERNAL/health']) {
+  for (const path of ['/internal', '/internal/internal/health', '/INTERNAL/health']) {
     assert.equal(routeOf('GET', path, below).kind, 'not_found', path)
   }
   assert.equal(routeOf('GET', '/internal/metrics', below).countedAs, '/metrics')
   assert.deepEqual(pathsOf(below), pathsOf(routes))
+})
+
+test('routesOf() has the check where the prefix is the path of a check, and not the page /', () => {
+  const home = new Map([...pages, ['/', () => ({ status: 200, body: '' })] as const])
+  for (const [prefix, kind] of [
+    ['/health', 'health'],
+    ['/readyz', 'health'],
+    ['/livez', 'alive'],
+    ['/primary', 'role'],
+  ] as const) {
+    const below = routesOf({ roles: 'served', pages: home, prefix })
+    for (const path of [prefix, `${prefix}/`]) assert.equal(routeOf('GET', path, below).kind, kind, path)
+    assert.equal(routeOf('GET', `${prefix}/health`, below).kind, 'health')
+    assert.equal(routeOf('GET', `${prefix}/metrics`, below).kind, 'page')
+  }
+  const plain = routesOf({ roles: 'served', pages: home })
+  assert.equal(routeOf('GET', '/', plain).kind, 'page')
 })
 
 test('routeOf() refuses OPTIONS on a page, where HAProxy would see 200 while the database is down', () => {

@@ -150,19 +150,20 @@ test('handler() passes on what is not its own, if it has a next handler', async 
   assert.equal((await askLibrary('POST', '/health')).status, 405)
 })
 
-test('prefix: the paths below it are answered, and those that the framework has shortened', async t => {
+test('prefix: the paths below it are answered, and no other path', async t => {
   const { handler, fetch } = createHealth({ check, prefix: '/internal' })
   const askLibrary = await serve(t, handler)
   for (const path of [
     '/internal/health',
     '/internal/readyz/',
     '/internal/livez?x',
-    '/health',
     'http://h/internal/health',
   ]) {
     assert.equal((await askLibrary('GET', path)).status, 200, path)
   }
   for (const path of [
+    '/health',
+    '/livez',
     '/internal',
     '/internalhealth',
     '/internal/internal/health',
@@ -172,7 +173,23 @@ test('prefix: the paths below it are answered, and those that the framework has 
     assert.equal((await askLibrary('GET', path)).status, 404, path)
   }
   assert.equal((await fetch(new Request('http://h/internal/health'))).status, 200)
-  assert.equal((await fetch(new Request('http://h/other/health'))).status, 404)
+  for (const path of ['/other/health', '/health']) {
+    assert.equal((await fetch(new Request(`http://h${path}`))).status, 404)
+  }
+})
+
+test('prefix: a handler that is mounted at it, or above it, answers the whole path', async t => {
+  for (const mount of ['/internal', '/api']) {
+    const { handler } = createHealth({ check, prefix: '/internal' })
+    const askLibrary = await serve(t, (request, response) => {
+      const { url = '' } = request
+      Object.assign(request, { originalUrl: url, url: url.slice(mount.length) })
+      handler(request, response)
+    })
+    const path = mount === '/api' ? '/api/internal' : '/internal'
+    assert.equal((await askLibrary('GET', `${path}/health`)).body, healthy)
+    assert.equal((await askLibrary('GET', `${mount}/other`)).status, 404)
+  }
 })
 
 test('handler() mounted on the path of a check finds it in originalUrl', async t => {

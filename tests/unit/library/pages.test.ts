@@ -61,14 +61,24 @@ test('handler() and fetch() send the same page: status, headers and body', async
   }
 })
 
-test('pages are below the prefix, and the paths without it stay those of the service', async t => {
+test('pages and checks are below the prefix, and the paths without it stay those of the service', async t => {
   const { ask } = await serve(t, { pages: true, prefix: '/internal' })
   for (const path of pages) {
     assert.equal((await ask(path)).body, 'own', path)
     assert.notEqual((await ask(`/internal${path}?x`)).body, 'own', path)
   }
-  assert.equal((await ask('/internal')).body, 'own')
-  assert.equal((await ask('/health')).status, 200)
+  for (const path of ['/internal', '/health', '/readyz', '/livez/']) {
+    assert.equal((await ask(path)).body, 'own', path)
+  }
+  assert.equal((await ask('/internal/health')).status, 200)
+})
+
+test('pages: at a prefix that is the path of a check, the check answers and not the page', async t => {
+  const { ask } = await serve(t, { pages: true, prefix: '/health', check: async () => false })
+  for (const path of ['/health', '/health/', '/health/health']) {
+    assert.equal((await ask(path)).body, '{"status": "unhealthy","error": "unexpected query result"}', path)
+  }
+  assert.equal((await ask('/health/metrics')).status, 200)
 })
 
 for (const prefix of ['', '/internal']) {
@@ -120,16 +130,16 @@ test('the pages show each verdict, also if onVerdict throws, and then the shutdo
 test('/metrics counts what was answered, and nothing that was passed on', async t => {
   const { health, ask } = await serve(t, { pages: true, prefix: '/internal' })
   for (const path of ['/internal/health', '/health', '/own', '/internal/own']) await ask(path)
-  await health.fetch(new Request('http://h/livez'))
+  await health.fetch(new Request('http://h/internal/livez'))
   await health.fetch(new Request('http://h/nowhere'))
   const counted = samplesOf((await ask('/internal/metrics')).body)
   const responses = [...counted].filter(([key, count]) => /requests_total/.test(key) && count > 0)
   assert.deepEqual(responses, [
-    ['pghealth_http_requests_total{path="/health",code="200"}', 2],
+    ['pghealth_http_requests_total{path="/health",code="200"}', 1],
     ['pghealth_http_requests_total{path="/livez",code="200"}', 1],
     ['pghealth_http_requests_total{path="other",code="404"}', 1],
   ])
-  assert.equal(counted.get('pghealth_http_request_duration_seconds_count{path="/health"}'), 2)
+  assert.equal(counted.get('pghealth_http_request_duration_seconds_count{path="/health"}'), 1)
 })
 
 test('/metrics has no rows for the process, the sessions of a pool and the role paths', async () => {
