@@ -11,7 +11,7 @@ export type Answer = (verdict: Verdict, waitMs: number) => void
 export type Fail = (error: unknown) => void
 
 /**
- * Answers one request: calls either function exactly once. Neither may throw.
+ * Answers one request: calls either function exactly once. What one throws has no effect on other requests.
  *
  * @param question what the verdict must tell; `health` unless given.
  */
@@ -177,7 +177,11 @@ export function createProbe({ runCheck, timedOut, phase, now, timeoutMs }: Probe
 function answerAll(requests: readonly Waiting[], answer: (request: Waiting) => void) {
   for (const request of requests.filter(isWaiting)) {
     request.answered = true
-    answer(request)
+    try {
+      answer(request)
+    } catch {
+      // Its own request is lost. The other requests get their answer, and the next check starts.
+    }
   }
 }
 

@@ -64,6 +64,10 @@ export function createHandler(
 
   function giveUp({ request, response }: Exchange) {
     onEnd?.(request)
-    response.destroy()
+    try {
+      response.destroy()
+    } catch {
+      // A service may have replaced the function. In a later turn, the error would end the process.
+    }
   }
 }

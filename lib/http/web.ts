@@ -1,4 +1,5 @@
 // Answers requests of the web standard: Request in, Response out.
+import type { IncomingHttpHeaders } from 'node:http'
 import { internalError, type Reply } from '../health/reply.ts'
 import { type AnswersOptions, createAnswers } from './answer.ts'
 import type { HandlerOptions } from './handler.ts'
@@ -9,16 +10,37 @@ export interface WebOptions
   extends Pick<AnswersOptions<WebExchange>, 'check' | 'replies'>,
     Pick<HandlerOptions, 'phase' | 'now' | 'onAnswer'> {}
 
+/** What a response depends on. */
+export interface WebRequest {
+  readonly method: string
+  readonly url: string
+  /** The headers that tell whether the request has a body. */
+  readonly sizes: Pick<IncomingHttpHeaders, 'content-length' | 'transfer-encoding'>
+}
+
+/** Reads a request on its arrival, so that nothing of it can fail later. Throws TypeError if it is no Request. */
+export function readRequest(request: Request): WebRequest {
+  try {
+    const { method, url, headers } = request
+    const sizes = {
+      'content-length': headers.get('content-length') ?? undefined,
+      'transfer-encoding': headers.get('transfer-encoding') ?? undefined,
+    }
+    if (typeof method === 'string' && typeof url === 'string') return { method, url, sizes }
+  } catch {}
+  throw new TypeError('fetch() needs a Request of the web standard: see docs/library.md of pg-health')
+}
+
 /** One request, from its arrival to its response. */
 interface WebExchange {
-  readonly request: Request
+  readonly request: WebRequest
   readonly route: Route
   readonly arrivedAt: number
   readonly resolve: (response: Response) => void
 }
 
 /** Creates a function that answers one request, with the same status, headers and body as the handler. */
-export function createWeb(options: WebOptions): (request: Request, route: Route) => Promise<Response> {
+export function createWeb(options: WebOptions): (request: WebRequest, route: Route) => Promise<Response> {
   const { check, replies, phase, now, onAnswer } = options
   const answer = createAnswers<WebExchange>({
     check,
@@ -29,13 +51,9 @@ export function createWeb(options: WebOptions): (request: Request, route: Route)
   return (request, route) => new Promise(resolve => answer({ request, route, arrivedAt: now(), resolve }))
 
   function responseOf({ request, route, arrivedAt }: WebExchange, reply: Reply, timing: string): Response {
-    const { method, headers } = request
+    const { method, sizes } = request
     const totalMs = now() - arrivedAt
     const { headers: written, body } = contentOf({ method, route, reply, totalMs, timing })
-    const sizes = {
-      'content-length': headers.get('content-length') ?? undefined,
-      'transfer-encoding': headers.get('transfer-encoding') ?? undefined,
-    }
     // A Response has no other way to end its connection.
     if (phase() !== 'serving' || closesConnection(sizes, reply)) written['connection'] = 'close'
     onAnswer?.(route.countedAs, reply.status, totalMs)

@@ -60,11 +60,12 @@ export type HealthOptions = PoolOptions | DatabaseOptions
 export interface Health {
   /**
    * Answers a request of node:http on /health, /readyz and /livez, each with or without a slash at its end, and on the
-   * pages if they are asked for. Without `next`, any other path gets 404; with `next`, as in Express, it is passed on. It
-   * never throws.
+   * pages if they are asked for. Without `next`, any other path gets 404; with `next`, as in Express, it is passed on.
+   *
+   * @throws TypeError if it gets anything but a response of node:http. Nothing else.
    */
   readonly handler: (request: IncomingMessage, response: ServerResponse, next?: () => void) => void
-  /** The same for the web standard. Any other path gets 404. It never rejects. */
+  /** The same for the web standard. Any other path gets 404. It rejects, with TypeError, only what is no `Request`. */
   readonly fetch: (request: Request) => Promise<Response>
   /**
    * From now on /health and /readyz answer 503 "server is shutting down", also to requests that wait; /livez stays 200.

@@ -7,7 +7,7 @@ import { repliesOf } from '../health/reply.ts'
 import type { Verdict } from '../health/verdict.ts'
 import { createHandler, type HandlerOptions } from '../http/handler.ts'
 import { type Route, type RoutesOptions, routeOf, routesOf } from '../http/route.ts'
-import { createWeb } from '../http/web.ts'
+import { createWeb, readRequest } from '../http/web.ts'
 import type { Health } from './api.ts'
 import { createDetails, type DetailsOptions } from './details.ts'
 import type { ClosableSource } from './source.ts'
@@ -35,6 +35,10 @@ export interface Endpoint extends Health {
   /** Counts a request that the HTTP parser refused, by the status that its client got. */
   readonly onRefused: (status: number) => void
 }
+
+/** Koa and Hono call a handler with a context, Fastify with a reply of its own. */
+const wrongMount =
+  'handler() needs the request and the response of node:http: docs/library.md of pg-health tells how each framework gives them'
 
 /** Makes the handlers of one source. Nothing runs until the first request. */
 export function createEndpoint(options: EndpointOptions): Endpoint {
@@ -80,6 +84,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   }
 
   function handler(request: IncomingMessage, response: ServerResponse, next?: () => void) {
+    if (typeof response?.writeHead !== 'function') throw new TypeError(wrongMount)
     const route = routeOfMounted(request)
     if (route.kind === 'not_found' && typeof next === 'function') return next()
     inFlight += 1
@@ -104,9 +109,10 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   }
 
   async function fetch(request: Request): Promise<Response> {
+    const read = readRequest(request)
     inFlight += 1
     try {
-      return await answerWeb(request, routeOf(request.method, request.url, routes))
+      return await answerWeb(read, routeOf(read.method, read.url, routes))
     } finally {
       inFlight -= 1
     }

@@ -158,3 +158,15 @@ test('Express 5: a prefix leaves /health to the service, also if the mount has t
   assert.equal((await ask(`${origin}/internal/health`)).status, 200)
   assert.equal((await ask(`${origin}/health`)).body, 'own')
 })
+
+test('Koa 3: app.use(health.handler) answers 500 and says why in an error, and the process goes on', async t => {
+  const app = new Koa()
+  const { health } = stage()
+  const errors: unknown[] = []
+  app.on('error', error => errors.push(error))
+  app.use(health.handler as unknown as Koa.Middleware)
+  const origin = await originOf(t, app.listen(0))
+  for (const path of ['/health', '/livez']) assert.equal((await ask(origin + path)).status, 500)
+  assert.match(String(errors[0]), /^TypeError: handler\(\) needs .*docs\/library\.md/)
+  assert.equal((await health.fetch(new Request('http://h/health'))).status, 200)
+})

@@ -355,6 +355,38 @@ test('check() fails if its check rejects, and the next check runs as usual', asy
   assert.equal(await answerOf(probe), 'healthy')
 })
 
+test('check() answers the others, and starts the next check, if a request throws at its answer', async () => {
+  const throwing = () => {
+    throw new Error('of one request')
+  }
+  for (const runCheck of [async () => verdictOf('healthy'), () => Promise.reject(new Error('ours'))]) {
+    const probe = createProbe({ runCheck, timedOut, phase: () => 'serving', now, timeoutMs })
+    probe.check(throwing, throwing)
+    probe.check(throwing, throwing)
+    const outcomes = await Promise.allSettled([answerOf(probe), answerOf(probe)])
+    const last = await Promise.allSettled([answerOf(probe)])
+    const statuses = [...outcomes, ...last].map(({ status }) => status)
+    assert.equal(new Set(statuses).size, 1, statuses.join())
+  }
+})
+
+test('check() answers the others at their deadline and at stop(), if a request throws at its answer', async () => {
+  const throwing = () => {
+    throw new Error('of one request')
+  }
+  let phase: Phase = 'serving'
+  const runCheck = () => new Promise<Verdict>(() => {})
+  const probe = createProbe({ runCheck, timedOut, phase: () => phase, now, timeoutMs: 10 })
+  probe.check(throwing, throwing)
+  probe.check(throwing, throwing)
+  assert.equal(await answerOf(probe), 'timed out')
+  probe.check(throwing, throwing)
+  const waiting = answerOf(probe)
+  phase = 'draining'
+  probe.stop()
+  assert.equal(await waiting, 'shutdown')
+})
+
 test('stop() answers all waiting and all later requests, and starts no further check', async t => {
   const { checks, answers, request, advance, end, shutDown } = stage(t)
   request('running')

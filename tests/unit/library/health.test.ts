@@ -274,6 +274,61 @@ test('handler() ends the connection of a response that the service has made impo
   assert.equal((await askLibrary('GET', '/livez')).status, 200)
 })
 
+test('handler() survives a response of which even destroy() throws, and answers the next request', async t => {
+  const { handler } = createHealth({ check })
+  const throws = () => {
+    throw new Error('patched')
+  }
+  const askLibrary = await serve(t, (request, response) => {
+    if (request.url === '/health?broken') {
+      Object.assign(response, { writeHead: throws, destroy: throws })
+      setImmediate(() => request.socket.destroy())
+    }
+    handler(request, response)
+  })
+  await assert.rejects(askLibrary('GET', '/health?broken'), { code: 'ECONNRESET' })
+  assert.equal((await askLibrary('GET', '/health')).body, healthy)
+})
+
+test('handler() throws a TypeError if it gets no response of node:http, and counts no request', async () => {
+  const health = createHealth({ check, pages: true })
+  const wrong: unknown[] = [undefined, null, () => {}, {}, { send() {} }, new Response()]
+  for (const response of wrong) {
+    assert.throws(() => health.handler({ method: 'GET', url: '/health' } as never, response as never), {
+      name: 'TypeError',
+      message: /docs\/library\.md/,
+    })
+  }
+  const metrics = await (await health.fetch(new Request('http://h/metrics'))).text()
+  assert.match(metrics, /^pghealth_http_requests_in_flight 1$/m)
+})
+
+test('fetch() rejects with a TypeError what is no Request, and answers the next one', async () => {
+  const health = createHealth({ check, pages: true })
+  const headers = {
+    get() {
+      throw new Error('no headers')
+    },
+  }
+  const url = 'http://h/health'
+  const wrong: unknown[] = [
+    undefined,
+    null,
+    {},
+    url,
+    { url, method: 'GET' },
+    { url: 5, method: 'GET', headers: new Headers() },
+    { url, method: 'GET', headers },
+  ]
+  for (const request of wrong) {
+    const message = /^fetch\(\) needs a Request/
+    await assert.rejects(health.fetch(request as Request), { name: 'TypeError', message })
+  }
+  assert.equal(await bodyOf(health), healthy)
+  const metrics = await (await health.fetch(new Request('http://h/metrics'))).text()
+  assert.match(metrics, /^pghealth_http_requests_in_flight 1$/m)
+})
+
 test('drain(): waiting requests are answered, the signal aborts, no check starts, /livez stays 200', async t => {
   let calls = 0
   const signals: AbortSignal[] = []
