@@ -72,6 +72,9 @@ export interface Health {
    * Every response closes its connection. No check starts, and the signal of the running one aborts. Call it on SIGTERM.
    */
   readonly drain: () => void
-  /** Drains, and ends the dedicated connection, within half a second. A pool of the service stays as it is. */
+  /**
+   * Drains, and ends the dedicated connection, within half a second. A pool of the service stays as it is. All calls
+   * resolve when the connection has ended.
+   */
   readonly close: () => Promise<void>
 }

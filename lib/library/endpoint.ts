@@ -45,6 +45,7 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
   const { source, roles, life, now, timeoutMs, unhealthyStatus } = options
   const { phase, enter } = life
   let inFlight = 0
+  let closing: Promise<void> | undefined
   const details =
     options.details &&
     createDetails({
@@ -126,9 +127,10 @@ export function createEndpoint(options: EndpointOptions): Endpoint {
     details?.showShutdown()
   }
 
-  async function close() {
+  function close(): Promise<void> {
     drain()
     enter('closing')
-    await source.close()
+    closing ??= source.close()
+    return closing
   }
 }

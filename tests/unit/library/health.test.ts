@@ -4,6 +4,8 @@ import { once } from 'node:events'
 import { createServer, type RequestListener, type ServerResponse, request as send } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type TestContext, test } from 'node:test'
+import { createLife } from '../../../lib/health/phase.ts'
+import { createEndpoint } from '../../../lib/library/endpoint.ts'
 import { createHealth, type HealthCheck, type HealthOptions, type Verdict } from '../../../library.ts'
 import { serve as serveProgram } from '../../support/http.ts'
 
@@ -358,6 +360,37 @@ test('drain(): waiting requests are answered, the signal aborts, no check starts
   await health.close()
   assert.equal(await bodyOf(health), stopping)
   assert.deepEqual([calls, signals.map(({ aborted }) => aborted), seen], [1, [true], []])
+})
+
+test('close() resolves for every caller when the connection has ended, and ends it once', async () => {
+  const ended = withResolvers()
+  let calls = 0
+  const source = {
+    check: async (): Promise<Verdict> => ({ result: 'healthy', by: 'check' }),
+    timedOut: (): Verdict => ({ result: 'timeout', by: 'deadline' }),
+    connectionsOpened: () => 1,
+    close() {
+      calls += 1
+      return ended.promise
+    },
+  }
+  const { close } = createEndpoint({
+    source,
+    life: createLife(),
+    roles: 'absent',
+    now: () => performance.now(),
+    timeoutMs: 1000,
+    unhealthyStatus: 503,
+    details: undefined,
+    onVerdict() {},
+  })
+  const resolved: string[] = []
+  const both = [close().then(() => resolved.push('first')), close().then(() => resolved.push('second'))]
+  await new Promise(resolve => setImmediate(resolve))
+  assert.deepEqual([calls, resolved], [1, []])
+  ended.resolve()
+  await Promise.all(both)
+  assert.equal(calls, 1)
 })
 
 async function bodyOf(health: ReturnType<typeof createHealth>): Promise<string> {
