@@ -42,9 +42,7 @@ const names = Object.keys({
 /** Checks the options. Throws ConfigError with every fault there is. `readFile` reads the files that `database` names. */
 export function readOptions(given: HealthOptions, readFile: ReadFile): Settings {
   if (typeof given !== 'object' || given === null) throw new ConfigError([noSource])
-  const faults = Object.keys(given)
-    .filter(name => !names.includes(name))
-    .map(name => `${/^\w{1,40}$/.test(name) ? name : 'an option'} is unknown; known are ${names.join(', ')}`)
+  const faults = unknownOf(given)
   const { prefix = '', pages = false, onVerdict = () => {} } = given
   if (typeof prefix !== 'string' || !/^(\/[\w.~%+@:-]+)*$/.test(prefix)) {
     faults.push('prefix must begin with a slash, and not end with one, like /internal')
@@ -63,6 +61,16 @@ export function readOptions(given: HealthOptions, readFile: ReadFile): Settings 
   return { ...common, source }
 }
 
+/** One fault for all names that are unknown: who passes a pool or a client in place of the options gives many. */
+function unknownOf(given: HealthOptions): string[] {
+  const unknown = Object.keys(given).filter(name => !names.includes(name))
+  if (unknown.length === 0) return []
+  const shown = unknown.slice(0, 3).map(name => (/^\w{1,40}$/.test(name) ? name : 'an option'))
+  const more = unknown.length > 3 ? ` and ${unknown.length - 3} more` : ''
+  const verb = unknown.length === 1 ? 'is' : 'are'
+  return [`${shown.join(', ')}${more} ${verb} unknown; known are ${names.join(', ')}`]
+}
+
 /** Range, default and wording come from the program's settings. */
 function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus', faults: string[]): number {
   const { parse, accepts, defaultValue } = ownSettings[name]
@@ -73,12 +81,14 @@ function readNumber(given: HealthOptions, name: 'timeoutMs' | 'unhealthyStatus',
 }
 
 const noSource = 'check or database must be given: the pool of the service, or a dedicated connection'
+const noValue = 'database is undefined: is its environment variable set?'
 
 function readSourceOptions(
-  { check, database, expect, maxPending }: HealthOptions,
+  given: HealthOptions,
   readFile: ReadFile,
   faults: string[],
 ): Settings['source'] | undefined {
+  const { check, database, expect, maxPending } = given
   if (check !== undefined && database !== undefined)
     faults.push('check and database are both given: it must be one')
   else if (database !== undefined) {
@@ -86,7 +96,7 @@ function readSourceOptions(
       if (value !== undefined) faults.push(`${name} needs check: it has no effect on a dedicated connection`)
     }
     return readDatabase(database, readFile, faults)
-  } else if (check === undefined) faults.push(noSource)
+  } else if (check === undefined) faults.push('database' in given ? noValue : noSource)
   else return readCheck({ check, expect, maxPending }, faults)
   return undefined
 }

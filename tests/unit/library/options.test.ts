@@ -1,6 +1,7 @@
 // The options of createHealth(): wrong ones throw immediately, with every fault and no value.
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import pg from 'pg'
 import { ConfigError, createHealth, type HealthOptions } from '../../../library.ts'
 
 const check = async () => {}
@@ -10,7 +11,9 @@ const wrong: readonly (readonly [given: unknown, ...faults: RegExp[]])[] = [
   [undefined, /^check or database must be given/],
   [null, /^check or database must be given/],
   [{}, /^check or database must be given/],
-  [{ database: undefined }, /^check or database must be given/],
+  [{ database: undefined }, /^database is undefined: is its environment variable set\?$/],
+  [{ check: undefined }, /^check or database must be given/],
+  [{ check: undefined, database: undefined }, /^database is undefined/],
   [{ check, database: 'postgres://u@h/d' }, /^check and database are both given/],
   [{ check: Promise.resolve() }, /^check must be a function/],
   [{ check: 1 }, /^check must be a function/],
@@ -32,6 +35,9 @@ const wrong: readonly (readonly [given: unknown, ...faults: RegExp[]])[] = [
   ...['on', 1, null].map(pages => [{ check, pages }, /^pages must be true or false$/] as const),
   [{ check, onVerdict: 'log' }, /^onVerdict must be a function$/],
   [{ check, timeout: 1 }, /^timeout is unknown; known are check, database, /],
+  [{ check, timeout: 1, 'postgres://u:s3cret@h/d': 1 }, /^timeout, an option are unknown; known are check, /],
+  [{ check, a: 1, b: 2, c: 3, d: 4, s3cret: 5 }, /^a, b, c and 2 more are unknown; known are check, /],
+  [new pg.Pool(), /^\w+, \w+, \w+ and \d+ more are unknown; known are check, /, /^check or database must/],
   [{ check, 'a secret\n': 1 }, /^an option is unknown; known are /],
   [{ database: '' }, /^database must be a postgres:\/\/ URL/],
   [{ database: 5432 }, /^database must be a postgres:\/\/ URL/],
