@@ -13,7 +13,7 @@ export interface PgClient {
 
 /** What is used of a `Pool` of `pg` (measured with 8.23.1). No import, so the package need not be installed. */
 export interface PgPool {
-  connect(): Promise<PgClient>
+  connect(callback: (error: Error | undefined, client: PgClient | undefined) => void): unknown
   readonly totalCount: number
   readonly idleCount: number
   readonly waitingCount: number
@@ -21,9 +21,18 @@ export interface PgPool {
   readonly options: { max?: number | undefined; connectionTimeoutMillis?: number | undefined }
 }
 
+/** A connection that the check has taken. */
+interface Taken {
+  readonly client: PgClient
+  /** The first error that the connection reported since it was taken, whether or not a query was under way. */
+  firstError(): Error | undefined
+  /** Gives the connection back. The pool closes it if there is an error, or has been one. */
+  release(error?: Error | true): void
+}
+
 /** A check that waits for a connection. */
 interface Waiter {
-  resolve(client: PgClient): void
+  resolve(taken: Taken): void
   reject(error: unknown): void
 }
 
@@ -39,7 +48,7 @@ const connectTimeoutMs = 5_000
 
 /**
  * Makes a check for a pool of node-postgres. It takes a connection like any query of the service, sends SELECT 1, looks at
- * the row, and releases the connection. When the signal aborts, it closes that connection, so the slot is free. It holds
+ * the row, releases the connection, and resolves with 1. When the signal aborts, it closes that connection, so the slot is free. It holds
  * at most two slots (one in a pool of one or two), and at most one place in the queue of the pool.
  *
  * @throws TypeError if it is not a pool, for example a single client.
@@ -54,22 +63,21 @@ export function pgPool(pool: PgPool): HealthCheck {
 
   async function select(signal: AbortSignal) {
     signal.throwIfAborted()
-    const client = await takeClient(signal)
-    // Without a listener, a connection that breaks while it is taken ends the process.
-    client.on('error', ignore)
+    const taken = await takeClient(signal)
     try {
-      const { rows } = await unlessAborted(signal, client.query('/*NO QUERY CACHE*/ SELECT 1'))
+      const { rows } = await unlessAborted(signal, taken.client.query('/*NO QUERY CACHE*/ SELECT 1'))
       if (!isOne(rows)) throw new UnexpectedResult('SELECT 1 did not return 1')
     } catch (error) {
       // Closes the socket immediately, in any state. Plain release() would hand a stuck connection to the service.
-      client.release(error instanceof Error ? error : true)
-      throw error
+      taken.release(error instanceof Error ? error : true)
+      // A query on a connection that broke before only says that the connection is broken.
+      throw taken.firstError() ?? error
     }
-    client.removeListener('error', ignore)
-    client.release()
+    taken.release()
+    return 1
   }
 
-  function takeClient(signal: AbortSignal): Promise<PgClient> {
+  function takeClient(signal: AbortSignal): Promise<Taken> {
     return new Promise((resolve, reject) => {
       const waiter: Waiter = { resolve, reject }
       // Removed in the same turn: a client that arrives later must not be given to a check that has ended.
@@ -92,37 +100,38 @@ export function pgPool(pool: PgPool): HealthCheck {
     if (!pool.ending && !mayRequest()) return
     const asked: Request = { waiter, isQueued: pool.idleCount > 0 || isFull() }
     requests.add(asked)
-    connect(asked).then(
-      client => {
-        requests.delete(asked)
-        const [first] = waiters
-        if (!first) return client.release()
-        waiters.delete(first)
-        first.resolve(client)
-      },
-      error => {
-        requests.delete(asked)
-        if (waiters.delete(waiter)) return waiter.reject(error)
-        // It was asked for by an earlier check, and says nothing about now.
-        for (const other of waiters) request(other)
-      },
-    )
+    connect(asked, (error, client) => {
+      requests.delete(asked)
+      if (client) give(client)
+      else if (waiters.delete(waiter)) waiter.reject(error)
+      // It was asked for by an earlier check, and says nothing about now.
+      else for (const other of waiters) request(other)
+    })
+  }
+
+  function give(client: PgClient) {
+    const [first] = waiters
+    if (!first) return client.release()
+    waiters.delete(first)
+    first.resolve(take(client))
   }
 
   /**
    * `pool.connect()`, with a limit for opening a connection. The pool reads its option during the call. Without a limit, a
-   * handshake that gets no answer would hold its slot forever. Async, so that nothing is thrown.
+   * handshake that gets no answer would hold its slot forever. What the call throws goes to `done`.
    */
-  async function connect({ isQueued }: Request): Promise<PgClient> {
+  function connect({ isQueued }: Request, done: (error: unknown, client?: PgClient) => void) {
     const { options } = pool
-    if (isQueued || options.connectionTimeoutMillis) return pool.connect()
     const previous = options.connectionTimeoutMillis
-    options.connectionTimeoutMillis = connectTimeoutMs
+    const isLimited = isQueued || Boolean(previous)
+    if (!isLimited) options.connectionTimeoutMillis = connectTimeoutMs
     try {
-      // Not awaited here: the option must be restored before anything else runs.
-      return pool.connect()
+      // Not the promise: it would settle after an error of the server that arrives with the end of the login.
+      pool.connect(done)
+    } catch (error) {
+      done(error)
     } finally {
-      options.connectionTimeoutMillis = previous
+      if (!isLimited) options.connectionTimeoutMillis = previous
     }
   }
 
@@ -149,6 +158,21 @@ export function pgPool(pool: PgPool): HealthCheck {
   }
 }
 
+/** Listens for errors: without a listener, a connection that breaks while it is taken ends the process. */
+function take(client: PgClient): Taken {
+  let first: Error | undefined
+  const listen = (error: Error) => {
+    first ??= error
+  }
+  client.on('error', listen)
+  return { client, firstError: () => first, release }
+
+  function release(error: Error | true | undefined = first) {
+    client.removeListener('error', listen)
+    client.release(error)
+  }
+}
+
 function maxOf({ options: { max } }: PgPool): number {
   return max ?? 10
 }
@@ -169,5 +193,3 @@ function unlessAborted<T>(signal: AbortSignal, work: Promise<T>): Promise<T> {
     work.then(resolve, reject)
   })
 }
-
-function ignore() {}

@@ -5,6 +5,7 @@ import type pg from 'pg'
 import postgres from 'postgres'
 import { pgPool } from '../../lib/pool/pg.ts'
 import { administer } from '../support/administer.ts'
+import { fatal, openPeer, row, type Scenario, welcome } from '../support/peer.ts'
 import { fill, occupy, openHealth, openPool, plain, slackMs, testFaults } from '../support/pool.ts'
 import { openPostgres, type Postgres } from '../support/postgres.ts'
 import { openProxy, type Proxy as TcpProxy } from '../support/proxy.ts'
@@ -201,6 +202,35 @@ describe('a pool of node-postgres, with pgPool', () => {
     t.after(() => administer(server.url, 'drop role narrow'))
     pool.options.user = 'narrow'
     assert.equal(await ask(), 'pool_exhausted')
+  })
+})
+
+describe('a pool of node-postgres, with pgPool, and a server that stops in the same packet', () => {
+  const shutdown = fatal('57P01', 'terminating connection due to administrator command')
+
+  async function openOnPeer(t: TestContext, scenario: Scenario) {
+    const peer = await openPeer(scenario)
+    t.after(() => peer.close())
+    const pool = openPool(t, peer.port, { max: 1 })
+    return { pool, ...openHealth(pgPool(pool)) }
+  }
+
+  test('as the end of the login: shutting_down, and the process lives', async t => {
+    const startup = Buffer.concat([welcome, shutdown])
+    const { pool, ask } = await openOnPeer(t, { startup, statement: () => row('1') })
+    assert.equal(await ask(), 'shutting_down')
+    assert.equal(pool.totalCount, 0)
+  })
+
+  test('as the answer to a query of the service, before the check: shutting_down, and the process lives', async t => {
+    const statement = () => Buffer.concat([row('1'), shutdown])
+    const { pool, ask } = await openOnPeer(t, { startup: welcome, statement })
+    const query = pool.query('SELECT 1 AS one')
+    const answer = ask()
+    assert.equal(pool.waitingCount, 1, 'the check has its place before the answer arrives')
+    await query
+    assert.equal(await answer, 'shutting_down')
+    assert.equal(pool.totalCount, 0)
   })
 })
 

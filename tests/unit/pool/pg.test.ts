@@ -42,10 +42,10 @@ function openFakePool(counts: Partial<PgPool> = {}) {
     waitingCount: 0,
     ending: false,
     options: { max: 3 } as PgPool['options'],
-    connect: () =>
-      new Promise<FakeClient>((give, refuse) => {
-        requests.push({ connectTimeoutMs: pool.options.connectionTimeoutMillis, give, refuse })
-      }),
+    connect(done: (error: unknown, client?: FakeClient) => void) {
+      const connectTimeoutMs = pool.options.connectionTimeoutMillis
+      requests.push({ connectTimeoutMs, give: client => done(undefined, client), refuse: done })
+    },
     ...counts,
   }
   const check = pgPool(pool as PgPool)
@@ -57,7 +57,7 @@ function openFakePool(counts: Partial<PgPool> = {}) {
       abort: () => controller.abort(new GaveUp('timeout')),
     }
     check(controller.signal).then(
-      () => Object.assign(run, { outcome: 'healthy' }),
+      outcome => Object.assign(run, { outcome }),
       error => Object.assign(run, { outcome: error instanceof GaveUp ? error.reason : error }),
     )
     return run
@@ -74,7 +74,7 @@ const one = { rows: [{ '?column?': 1 }] }
 /** Lets every promise that is settled call its callbacks. */
 const settle = () => new Promise(resolve => setImmediate(resolve))
 
-test('pgPool() takes a connection, sends SELECT 1, and releases the connection without an error', async () => {
+test('pgPool() takes a connection, sends SELECT 1, releases the connection, and resolves with 1', async () => {
   const { run, request } = openFakePool()
   const check = run()
   const client = new FakeClient()
@@ -83,7 +83,7 @@ test('pgPool() takes a connection, sends SELECT 1, and releases the connection w
   assert.deepEqual(client.queries, ['/*NO QUERY CACHE*/ SELECT 1'])
   client.answer(one)
   await settle()
-  assert.equal(check.outcome, 'healthy')
+  assert.equal(check.outcome, 1)
   assert.deepEqual(client.releases, [undefined])
   assert.equal(client.listenerCount('error'), 0)
 })
@@ -110,7 +110,7 @@ test('pgPool() accepts one row with 1, as number, text or BigInt, and no other r
     await settle()
     client.answer({ rows })
     await settle()
-    if (isHealthy) assert.equal(check.outcome, 'healthy')
+    if (isHealthy) assert.equal(check.outcome, 1)
     else assert.match(String(check.outcome), /UnexpectedResult/)
     assert.equal(client.releases.length, 1)
   }
@@ -148,21 +148,42 @@ test('pgPool() closes the connection once when the signal aborts during the quer
   assert.equal(client.releases.length, 1)
 })
 
-test('pgPool() listens for errors of a connection that it has: an unheard one would end the process', async () => {
+test('pgPool() hears errors of a connection from the moment it gets it: others would end the process', async () => {
   const { run, request } = openFakePool()
-  run()
+  const check = run()
   const client = new FakeClient()
+  const shutdown = Object.assign(new Error('terminating connection'), { code: '57P01' })
   request(0).give(client)
-  await settle()
+  client.emit('error', shutdown)
   client.emit('error', new Error('Connection terminated unexpectedly'))
+  await settle()
+  client.fail(new Error('Client has encountered a connection error and is not queryable'))
+  await settle()
+  assert.equal(check.outcome, shutdown, 'the first error says why')
+  assert.equal(client.releases.length, 1)
+  assert.equal(client.listenerCount('error'), 0)
 })
 
-test('pgPool() releases a connection unused when it arrives after the check has ended', async () => {
+test('pgPool() has the pool close a connection that broke after the answer', async () => {
+  const { run, request } = openFakePool()
+  const check = run()
+  const client = new FakeClient()
+  const error = new Error('Connection terminated unexpectedly')
+  request(0).give(client)
+  await settle()
+  client.answer(one)
+  client.emit('error', error)
+  await settle()
+  assert.equal(check.outcome, 1)
+  assert.deepEqual(client.releases, [error])
+})
+
+test('pgPool() releases a connection immediately when it arrives after the check has ended', () => {
   const { run, request } = openFakePool()
   run().abort()
   const client = new FakeClient()
   request(0).give(client)
-  await settle()
+  // In the same turn: the pool itself listens for errors of a connection that it has back.
   assert.deepEqual(
     { queries: client.queries, releases: client.releases },
     { queries: [], releases: [undefined] },
@@ -207,7 +228,7 @@ test('pgPool() gives the place of an earlier check to the one that waits now', a
   await settle()
   client.answer(one)
   await settle()
-  assert.equal(check.outcome, 'healthy')
+  assert.equal(check.outcome, 1)
 })
 
 test('pgPool() waits for at most two connections that open, one in a pool of two', async () => {
@@ -240,7 +261,7 @@ test('pgPool() takes an idle connection although others that open give no answer
   await settle()
   client.answer(one)
   await settle()
-  assert.equal(check.outcome, 'healthy')
+  assert.equal(check.outcome, 1)
 })
 
 test('pgPool() queues in a full pool although a connection that opens gives no answer', async () => {
@@ -284,7 +305,7 @@ test('pgPool() makes an attempt of its own when one of an earlier check fails', 
   await settle()
   client.answer(one)
   await settle()
-  assert.equal(check.outcome, 'healthy')
+  assert.equal(check.outcome, 1)
 })
 
 test('pgPool() limits connecting to 5 s if the pool has no limit, and leaves its options as they were', () => {
