@@ -11,7 +11,7 @@ import { GaveUp, poolReasonOf, UnexpectedResult } from './reason.ts'
 export interface HealthCheck {
   /**
    * @param signal aborted when no request waits any longer: at the deadline, or on shutdown. Give the connection up then,
-   * and reject with `signal.reason`.
+   * and reject with `signal.reason`. A value that it resolves with after that does not count.
    */
   (signal: AbortSignal): PromiseLike<unknown>
   /** What the check waits for now, as the reason for a request that times out. Without it, the reason is `timeout`. */
@@ -92,8 +92,8 @@ export function createPoolSource({ check, expect, maxPending, now }: PoolSourceO
   }
 
   /**
-   * Aborts at `until`. The rejection of a check that obeys the signal is used; any other check has timed out. Resolves
-   * with undefined if the source stops first.
+   * Aborts at `until`. After that, only the rejection of a check that obeys the signal is used; any other check has timed
+   * out. Resolves with undefined if the source stops first.
    */
   function outcomeOf(
     work: Promise<unknown>,
@@ -115,7 +115,8 @@ export function createPoolSource({ check, expect, maxPending, now }: PoolSourceO
       }
       work
         .then(
-          value => resolve(resultOf(value)),
+          // After the abort the value may come from the abort itself: `Promise.race([query, once(signal, 'abort')])`.
+          value => resolve(waitedFor === undefined ? resultOf(value) : { result: waitedFor }),
           error => resolve(failureOf(error, waitedFor)),
         )
         .finally(() => cancel())

@@ -230,6 +230,18 @@ test('check() uses the reason of a function that rejects on abort', async t => {
   }
 })
 
+test('check() times out although the function resolves when its signal aborts', async t => {
+  const check: HealthCheck = signal => new Promise(resolve => signal.addEventListener('abort', resolve))
+  for (const expect of [undefined, 1]) {
+    const { timeOut } = stage(t, { check, ...(expect === undefined ? {} : { expect }) })
+    assert.equal((await timeOut())?.result, 'timeout')
+    t.mock.restoreAll()
+  }
+  const waits = Object.assign(check, { timedOut: () => 'pool_exhausted' as const })
+  const { timeOut } = stage(t, { check: waits })
+  assert.equal((await timeOut())?.result, 'pool_exhausted')
+})
+
 test('check() asks the function what it waits for when the time is out, and timedOut() does, too', async t => {
   const check = Object.assign(() => new Promise<never>(() => {}), {
     timedOut: () => 'pool_exhausted' as const,
