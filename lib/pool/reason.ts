@@ -75,11 +75,20 @@ const tlsCodes =
 const maxDepth = 5
 
 /**
- * Gives the reason of the outermost error that is known.
+ * Gives the reason of the outermost error that is known. Never throws: an error that cannot be read is unknown.
  *
  * @param error anything that was thrown. Its message is only compared, never shown.
  */
 export function poolReasonOf(error: unknown): Reason {
+  try {
+    return outermostReasonOf(error)
+  } catch {
+    // A getter of the error threw, or the error is a revoked proxy.
+    return 'unknown'
+  }
+}
+
+function outermostReasonOf(error: unknown): Reason {
   let inner = error
   for (let depth = 0; depth < maxDepth && typeof inner === 'object' && inner !== null; depth += 1) {
     if (inner instanceof GaveUp) return inner.reason

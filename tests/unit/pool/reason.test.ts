@@ -110,6 +110,21 @@ test('poolReasonOf() returns unknown for anything else', () => {
   }
 })
 
+test('poolReasonOf() returns unknown for an error that cannot be read', () => {
+  for (const key of ['code', 'message', 'name', 'cause', 'parent']) {
+    const error = Object.defineProperty(new Error('failed'), key, {
+      get() {
+        throw new Error(`no ${key}`)
+      },
+    })
+    assert.equal(poolReasonOf(error), 'unknown', key)
+    assert.equal(poolReasonOf(wrapped('cause', error)), 'unknown', key)
+  }
+  const { proxy, revoke } = Proxy.revocable(new Error('failed'), {})
+  revoke()
+  assert.equal(poolReasonOf(proxy), 'unknown')
+})
+
 test('poolReasonOf() knows what an aborted check waited for, and an unexpected result', () => {
   assert.equal(poolReasonOf(new GaveUp('pool_exhausted')), 'pool_exhausted')
   assert.equal(poolReasonOf(wrapped('cause', new GaveUp('connect_timeout'))), 'connect_timeout')

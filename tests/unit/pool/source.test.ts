@@ -154,6 +154,17 @@ test('check() gives the reason of a rejection, and the raw error for the log', a
   assert.deepEqual(await only(), { result: 'unreachable', by: 'check', queryMs: 0, error })
 })
 
+test('check() is unhealthy when the error cannot be read, and goes on with the next check', async t => {
+  const error = Object.defineProperty(new Error('failed'), 'code', {
+    get() {
+      throw new Error('no code')
+    },
+  })
+  const { only, again } = stage(t, { check: () => Promise.reject(error), maxPending: 1 })
+  assert.equal((await only())?.result, 'unknown')
+  assert.equal((await again())?.result, 'unknown')
+})
+
 test('check() treats what the function throws immediately like a rejection', async t => {
   const { only, again } = stage(t, {
     check: () => {
