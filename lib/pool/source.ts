@@ -1,7 +1,7 @@
 // Runs the check function of a service: within the deadline, and with a bounded number of pool connections.
 import { afterInput, atDeadline, type Now } from '../health/deadline.ts'
 import type { Source } from '../health/source.ts'
-import { type Reason, shutdownVerdict, type Verdict } from '../health/verdict.ts'
+import { type Reason, sentences, shutdownVerdict, type Verdict } from '../health/verdict.ts'
 import { GaveUp, poolReasonOf, UnexpectedResult } from './reason.ts'
 
 /**
@@ -14,7 +14,10 @@ export interface HealthCheck {
    * and reject with `signal.reason`. A value that it resolves with after that does not count.
    */
   (signal: AbortSignal): PromiseLike<unknown>
-  /** What the check waits for now, as the reason for a request that times out. Without it, the reason is `timeout`. */
+  /**
+   * What the check waits for now, as the reason for a request that times out. Without it, or if it throws or returns
+   * anything else, the reason is `timeout`.
+   */
   readonly timedOut?: () => Reason
 }
 
@@ -134,7 +137,13 @@ export function createPoolSource({ check, expect, maxPending, now }: PoolSourceO
 
   /** What a check that times out now has waited for. */
   function reasonNow(): Reason {
-    return check.timedOut?.() ?? 'timeout'
+    try {
+      const reason: unknown = check.timedOut?.()
+      if (isReason(reason)) return reason
+    } catch {
+      // It is called from timers: what it throws would end the process.
+    }
+    return 'timeout'
   }
 
   function stop() {
@@ -142,6 +151,10 @@ export function createPoolSource({ check, expect, maxPending, now }: PoolSourceO
     abort()
     wake()
   }
+}
+
+function isReason(thing: unknown): thing is Reason {
+  return typeof thing === 'string' && Object.hasOwn(sentences, thing)
 }
 
 /** Calls the check. All that it throws, also immediately, becomes a rejection. */

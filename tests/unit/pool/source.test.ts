@@ -262,6 +262,28 @@ test('check() asks the function what it waits for when the time is out, and time
   assert.deepEqual(source.timedOut(), { result: 'pool_exhausted', by: 'deadline' })
 })
 
+test('check() and timedOut() say timeout when the function gives no reason that is known', async t => {
+  const fail = () => {
+    throw new Error('no reason')
+  }
+  const table: unknown[] = [
+    fail,
+    false,
+    'pool_exhausted',
+    () => 'nonsense',
+    () => 'toString',
+    () => 7,
+    () => null,
+  ]
+  for (const timedOut of table) {
+    const check = Object.assign(() => new Promise<never>(() => {}), { timedOut }) as HealthCheck
+    const { timeOut, source } = stage(t, { check })
+    assert.deepEqual(source.timedOut(), { result: 'timeout', by: 'deadline' }, String(timedOut))
+    assert.equal((await timeOut())?.result, 'timeout', String(timedOut))
+    t.mock.restoreAll()
+  }
+})
+
 test('timedOut() says timeout for a function that cannot tell', async t => {
   const { source } = stage(t)
   assert.deepEqual(source.timedOut(), { result: 'timeout', by: 'deadline' })
