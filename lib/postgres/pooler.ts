@@ -60,7 +60,14 @@ const rows: readonly Row[] = [
   [/(system|pooler|server) (is )?shutting down/, 'shutting_down', 'PgBouncer 1.24; PostgreSQL 9 to 18'],
 ]
 
+/**
+ * How much of a message is compared. Every known message is shorter. Some patterns take time that grows with the square or
+ * the cube of the length: 240 kB blocked the event loop for seconds, 500 characters take less than a millisecond.
+ */
+const maxLength = 500
+
 /** The reason that a pooler's message names, or undefined when it is none of the known ones. */
 export function poolerReasonOf(message: string): Reason | undefined {
-  return rows.find(([known]) => known.test(message))?.[1]
+  const start = message.slice(0, maxLength)
+  return rows.find(([known]) => known.test(start))?.[1]
 }

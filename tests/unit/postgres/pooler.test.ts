@@ -150,3 +150,10 @@ for (const [product, code, expected] of messages) {
     }
   })
 }
+
+test('reasonOf() compares the first 500 characters of a message: a long one would block the event loop', () => {
+  const long = 'role "'.repeat(40_000)
+  assert.equal(reasonOf(codedError('XX000', `no such user ${long}`)), 'auth_failed')
+  assert.equal(reasonOf(codedError('XX000', `${long}" does not exist`)), 'unknown')
+  assert.equal(reasonOf(codedError('XX000', `${'-'.repeat(490)} too many clients`)), 'unknown')
+})
