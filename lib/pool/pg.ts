@@ -48,8 +48,8 @@ const connectTimeoutMs = 5_000
 
 /**
  * Makes a check for a pool of node-postgres. It takes a connection like any query of the service, sends SELECT 1, looks at
- * the row, releases the connection, and resolves with 1. When the signal aborts, it closes that connection, so the slot is free. It holds
- * at most two slots (one in a pool of one or two), and at most one place in the queue of the pool.
+ * the row, releases the connection, and resolves with 1. When the signal aborts, it closes that connection, so the slot is
+ * free. It holds at most two slots (one in a pool of one or two), and at most one place in the queue of the pool.
  *
  * @throws TypeError if it is not a pool, for example a single client.
  */
