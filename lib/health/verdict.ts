@@ -62,7 +62,10 @@ export interface Verdict {
   readonly by: 'check' | 'deadline' | 'shutdown'
   /** Time until a new session was ready, including time lost on a silent one. Absent if a session was already open. */
   readonly connectMs?: number
-  /** Time from sending SELECT 1 to its result. Absent if it was never sent. */
+  /**
+   * Time from sending SELECT 1 to its result. Absent if it was never sent. With a function of a service (`check`), the time
+   * of the whole call: it includes the wait for a connection of the pool.
+   */
   readonly queryMs?: number
   /** The raw failure, for the log only. */
   readonly error?: unknown

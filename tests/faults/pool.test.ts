@@ -76,6 +76,19 @@ describe('a pool of node-postgres, with pgPool', () => {
     assert.equal((await pool.query('SELECT 1 AS one')).rows[0].one, 1)
   })
 
+  test('PostgreSQL is frozen while the service uses its whole pool: pool_exhausted', async t => {
+    const pool = openPool(t, server.port)
+    const { ask, askThrice } = openHealth(pgPool(pool))
+    await fill(pool)
+    server.freeze()
+    t.after(() => server.thaw())
+    const queries = Promise.all([1, 2, 3].map(() => pool.query('SELECT 1')))
+    assert.deepEqual(await askThrice(), Array(3).fill('pool_exhausted'))
+    server.thaw()
+    await queries
+    assert.equal(await ask(), 'healthy')
+  })
+
   test('PostgreSQL is down: unreachable, and healthy on the first request after its start', async t => {
     const pool = openPool(t, server.port)
     const { ask, askThrice } = openHealth(pgPool(pool))
