@@ -71,7 +71,7 @@ export interface Verdict {
   readonly error?: unknown
   /** The server's role. Absent if the check did not ask for it, or was not told. */
   readonly role?: Role
-  /** Why a check that asked for the role was not told, and the raw failure for the log. */
+  /** Why the query for the role failed, or for the lag if the role is known, and the raw failure for the log. */
   readonly roleReason?: Reason
   readonly roleError?: unknown
   /** WAL that the standby has not replayed, bytes. Absent if the check did not ask, or the server can't say. */

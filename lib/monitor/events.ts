@@ -87,7 +87,7 @@ export const events = {
     level: 'info',
     fields: ['role', 'reason', 'code'],
     meaning:
-      'A check that asked for the role of the server found another one than before, or was not told: then `reason` says why. At most once a minute.',
+      'A check that asked for the role of the server found another one than before, or was not told it, or not the lag: then `reason` says why. At most once a minute.',
   },
   stale_secret: {
     level: 'warn',

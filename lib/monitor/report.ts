@@ -115,26 +115,29 @@ function createSlowness({ log, now, slowMs }: ReportOptions) {
   }
 }
 
-/** Logs what the checks that ask for it find the server to be, when that changes: at most once a minute. */
+/** Logs what the server is, or why its role or lag is unknown, when that changes: at most once a minute. */
 function createRoles({ log, now }: ReportOptions) {
   const throttle = createThrottle<'role'>(now)
   let last: Verdict | undefined
   return { observe }
 
   function observe(verdict: Verdict) {
-    const { role, roleReason } = verdict
-    if (role !== undefined || roleReason !== undefined) {
-      if (role !== last?.role || roleReason !== last?.roleReason) throttle.count('role')
+    const { role, roleReason, lagBytes } = verdict
+    // A check that asked for no lag does not end the failure of one that did.
+    const isNew =
+      role !== last?.role || (roleReason !== last?.roleReason && (roleReason || lagBytes !== undefined))
+    if ((role || roleReason) && isNew) {
+      throttle.count('role')
       last = verdict
     }
     if (last === undefined || throttle.take() === undefined) return
     const code = codeOf(last.roleError)
-    if (last.role) log('role', sentences[last.role], { role: last.role })
-    else
-      log('role', `role unknown${code ? ` (${code})` : ''}`, {
-        reason: last.roleReason,
-        ...(code && { code }),
-      })
+    const unknown = last.roleReason && `${last.role ? 'lag' : 'role'} unknown${code ? ` (${code})` : ''}`
+    log('role', [last.role && sentences[last.role], unknown].filter(Boolean).join(', '), {
+      ...(last.role && { role: last.role }),
+      ...(last.roleReason && { reason: last.roleReason }),
+      ...(code && { code }),
+    })
   }
 }
 

@@ -28,8 +28,10 @@ const minPatienceMs = 100
 /** How long `close` waits for a running query. */
 const closeMs = 500
 
-/** What a check asks after SELECT 1, and the function that gets the verdict of SELECT 1 before that. */
+/** One check: its time, what it asks after SELECT 1, and the function that gets the verdict of SELECT 1 before that. */
 interface Task {
+  readonly startedAt: number
+  readonly until: number
   readonly question: Question
   readonly onHealthy: (verdict: Verdict) => void
 }
@@ -48,8 +50,7 @@ export function createDatabase(options: DatabaseOptions): Database {
     question: Question = 'health',
     onHealthy: Task['onHealthy'] = () => {},
   ): Promise<Verdict> {
-    const startedAt = now()
-    const task = { question, onHealthy }
+    const task = { startedAt: now(), until, question, onHealthy }
     if (session && now() - session.startedAt > options.sessionMaxAgeMs) {
       await part(session, Math.min(terminateMs, until - now()))
     }
@@ -60,7 +61,7 @@ export function createDatabase(options: DatabaseOptions): Database {
       const verdict = await query(session, halfOf(until), task)
       if (verdict.result === 'healthy' || verdict.result === 'bad_result') return verdict
     }
-    return checkOnNewSession(until, startedAt, task)
+    return checkOnNewSession(task)
   }
 
   /** The end of the first half of the time until `until`. */
@@ -69,7 +70,8 @@ export function createDatabase(options: DatabaseOptions): Database {
   }
 
   /** `connectMs` counts from the start of the check: the time lost on a silent session is part of it. */
-  async function checkOnNewSession(until: number, startedAt: number, task: Task): Promise<Verdict> {
+  async function checkOnNewSession(task: Task): Promise<Verdict> {
+    const { startedAt, until } = task
     for (;;) {
       const isOwn = !attempts.isRunning()
       try {
@@ -109,17 +111,17 @@ export function createDatabase(options: DatabaseOptions): Database {
   async function askRole(asked: Session, until: number, task: Task, healthy: Verdict): Promise<Verdict> {
     if (task.question === 'health' && asked.wanted === undefined) return healthy
     if (asked.wanted === undefined) task.onHealthy(healthy)
-    // Only half of the time: a request for /health that arrives now waits until this check ends.
-    const limit = asked.wanted === undefined ? halfOf(until) : until
+    // Half of what the check has left: requests for /health that arrive meanwhile wait for the next check.
+    const limit = halfOf(task.until)
     try {
-      const role = await withDeadline(asked.readRole(), limit, now, 'timeout')
+      const role = await withDeadline(asked.readRole(), asked.wanted ? until : limit, now, 'timeout')
       if (role === undefined) throw unexpectedResult()
       if (asked.wanted?.includes(role) === false) {
         await part(asked, Math.min(terminateMs, until - now()))
         return { ...healthy, result: role, error: new WrongRole(role) }
       }
-      const lagBytes = task.question === 'lag' && role === 'standby' ? await askLag(asked, limit) : undefined
-      return { ...healthy, role, ...(lagBytes !== undefined && { lagBytes }) }
+      const lag = task.question === 'lag' && role === 'standby' ? await askLag(asked, limit) : undefined
+      return { ...healthy, role, ...lag }
     } catch (error) {
       const roleReason = failureOf(asked, error)
       return asked.wanted
@@ -128,13 +130,13 @@ export function createDatabase(options: DatabaseOptions): Database {
     }
   }
 
-  /** The lag of a standby, in bytes. Undefined if the server can't say; the role stays known. */
-  async function askLag(asked: Session, until: number): Promise<number | undefined> {
+  /** The lag of a standby, or why the query for it failed. Neither if the server can't say. The role stays known. */
+  async function askLag(asked: Session, until: number): Promise<Partial<Verdict>> {
     try {
-      return await withDeadline(asked.readLag(), until, now, 'timeout')
+      const lagBytes = await withDeadline(asked.readLag(), until, now, 'timeout')
+      return lagBytes === undefined ? {} : { lagBytes }
     } catch (error) {
-      failureOf(asked, error)
-      return undefined
+      return { roleReason: failureOf(asked, error), roleError: error }
     }
   }
 
@@ -177,6 +179,4 @@ export function createDatabase(options: DatabaseOptions): Database {
 }
 
 /** The error of a query whose result is not what it must be. */
-function unexpectedResult(): Error {
-  return new Error('Unexpected query result')
-}
+const unexpectedResult = () => new Error('Unexpected query result')

@@ -340,6 +340,95 @@ describe('database.check() in time', () => {
   })
 })
 
+describe('database.check() with a question after SELECT 1', () => {
+  /** A server that answers SELECT 1, and as given the queries for the role and the lag. */
+  const answering = (role: Buffer, lag: Buffer): Scenario => ({
+    startup: welcome,
+    statement: (_, sent) =>
+      sent.includes('pg_is_in_recovery') ? role : sent.includes('pg_stat_wal_receiver') ? lag : row('1'),
+  })
+  const standby = answering(row('standby'), row('5'))
+
+  /** A database at such a server, behind a proxy that stalls the session when SELECT 1 is answered. */
+  async function openStalling(t: TestContext, scenario: Scenario) {
+    const peer = await openPeer(scenario)
+    t.after(() => peer.close())
+    const proxy = await openProxy(peer.port)
+    t.after(() => proxy.close())
+    const clock = createClock(t)
+    const url = `postgres://postgres@127.0.0.1:${proxy.port}/postgres?sslmode=disable`
+    const { database } = openDatabase(t, url, { now: clock.now })
+    /** Asks for the lag, with one second to answer. `stalled` resolves when SELECT 1 is answered. */
+    function ask() {
+      let checked: Promise<Verdict> | undefined
+      const stalled = new Promise<void>(resolve => {
+        checked = database.check(clock.now() + 1_000, 'lag', () => {
+          proxy.stallOpen()
+          resolve()
+        })
+      })
+      return { checked: checked as Promise<Verdict>, stalled }
+    }
+    return { database, proxy, clock, ask }
+  }
+
+  test('the role and the lag have half of the time that is left after SELECT 1', async t => {
+    const { database, proxy, clock, ask } = await openStalling(t, standby)
+    await database.check(1_000)
+    clock.start()
+    const { checked, stalled } = ask()
+    await stalled
+    await clock.advance(490)
+    proxy.flow()
+    const { role, lagBytes } = await checked
+    assert.deepEqual([role, lagBytes], ['standby', 5])
+    assert.equal(proxy.connections.length, 1)
+  })
+
+  test('the role is given up when half of the time is over, so that the next check has the other half', async t => {
+    const { database, clock, ask } = await openStalling(t, standby)
+    await database.check(1_000)
+    clock.start()
+    const { checked, stalled } = ask()
+    await stalled
+    const tookMs = await clock.waitFor(checked)
+    const { result, roleReason } = await checked
+    assert.deepEqual([result, roleReason], ['healthy', 'timeout'])
+    assert.ok(tookMs >= 499 && tookMs <= 510, `${tookMs} ms`)
+  })
+
+  test('after a slow connect, the role has half of the time that is left, and at least 100 ms', async t => {
+    const { proxy, clock, ask } = await openStalling(t, standby)
+    clock.start()
+    proxy.stall()
+    const { checked, stalled } = ask()
+    await waitUntil(async () => proxy.connections.length === 1)
+    await clock.advance(840)
+    proxy.flow()
+    await stalled
+    await clock.advance(90)
+    proxy.flow()
+    assert.equal((await checked).role, 'standby')
+    assert.equal(proxy.connections.length, 1)
+  })
+
+  test('a lag that times out leaves the role known, and says why', async t => {
+    const { database } = await openAtPeer(t, answering(row('standby'), silence), { timeoutMs: 200 })
+    await database.check(now() + 5_000)
+    const { result, role, lagBytes, roleReason } = await database.check(now() + 200, 'lag')
+    assert.deepEqual([result, role, lagBytes, roleReason], ['healthy', 'standby', undefined, 'timeout'])
+  })
+
+  test('a lag that the server refuses leaves the session open, and its code in the verdict', async t => {
+    const refusing = answering(row('standby'), error('42883', 'no such function'))
+    const { database, peer } = await openAtPeer(t, refusing)
+    const { role, roleReason, roleError } = await database.check(now() + 5_000, 'lag')
+    assert.deepEqual([role, roleReason, codeOf(roleError)], ['standby', 'unknown', '42883'])
+    assert.equal((await database.check(now() + 5_000)).result, 'healthy')
+    assert.equal(peer.connections, 1)
+  })
+})
+
 describe('database.check() gives the reason', () => {
   const as = (user: string) => server.url.replace('postgres@', `${user}@`)
 

@@ -282,3 +282,19 @@ test('createReport() says why the role is unknown', () => {
     ['role', 'role unknown', { reason: 'timeout' }],
   ])
 })
+
+test('createReport() says why the lag is unknown, and that it is known again', () => {
+  const { after } = stage()
+  const standby: Verdict = { ...healthy, role: 'standby' }
+  after(1, healthy)
+  assert.deepEqual(after(1, { ...standby, roleReason: 'timeout' }), [
+    ['role', 'database is a standby, lag unknown', { role: 'standby', reason: 'timeout' }],
+  ])
+  // A check that asks for the role alone, and one that fails again.
+  assert.deepEqual(after(60, standby), [])
+  assert.deepEqual(after(60, { ...standby, roleReason: 'timeout' }), [])
+  assert.deepEqual(after(60, { ...standby, lagBytes: 5 }), [
+    ['role', 'database is a standby', { role: 'standby' }],
+  ])
+  assert.deepEqual(after(60, standby), [])
+})
