@@ -41,6 +41,8 @@ export function createProtocolGuard(): ProtocolGuard {
   let resultsExpected = 1
   /** A RowDescription has come, and its CommandComplete has not. */
   let inResult = false
+  /** The same of a DataRow. */
+  let hasRow = false
   let fatal: Error | undefined
   const authentication = createAuthenticationGuard()
   return { expectResult, read, usesScram: authentication.usesScram, fatal: () => fatal }
@@ -77,12 +79,15 @@ export function createProtocolGuard(): ProtocolGuard {
     if (type === 'E') {
       const { isFatal, error } = readError(body)
       if (isFatal) fatal ??= error
+      // The driver would put the row into the result of the next query.
+      if (hasRow) return error
       inResult = false
     }
     if (!'TDCZ'.includes(type)) return undefined
     if (resultsExpected === 0 || !isAllowed(type, body)) return violation()
     if (type === 'T') inResult = true
     if (type === 'C') inResult = false
+    if (type === 'D' || type === 'C') hasRow = type === 'D'
     if (type === 'Z') resultsExpected -= 1
     return undefined
   }

@@ -419,6 +419,16 @@ describe('database.check() with a question after SELECT 1', () => {
     assert.deepEqual([result, role, lagBytes, roleReason], ['healthy', 'standby', undefined, 'timeout'])
   })
 
+  test('a row and then an error end the session: the next SELECT 1 is healthy', async t => {
+    const withoutEnd = row('standby').subarray(0, -20)
+    const canceled = answering(Buffer.concat([withoutEnd, error('57014', 'canceled')]), silence)
+    const { database, peer } = await openAtPeer(t, canceled)
+    const { result, roleReason } = await database.check(now() + 5_000, 'role')
+    assert.deepEqual([result, roleReason], ['healthy', 'timeout'])
+    assert.equal((await database.check(now() + 5_000)).result, 'healthy')
+    assert.equal(peer.connections, 2)
+  })
+
   test('a lag that the server refuses leaves the session open, and its code in the verdict', async t => {
     const refusing = answering(row('standby'), error('42883', 'no such function'))
     const { database, peer } = await openAtPeer(t, refusing)

@@ -26,6 +26,7 @@ const allowed: [what: string, bytes: Buffer][] = [
     Buffer.concat(['S', 'K', 'N', 'v'].map(type => message(type, Buffer.alloc(8)))),
   ],
   ['an error instead of a result', Buffer.concat([welcome, error('57014', 'canceled')])],
+  ['an error behind a description', Buffer.concat([row('1').subarray(0, 34), error('57014', 'canceled')])],
   ['two results', Buffer.concat([welcome, row('1').subarray(0, -6), row('1')])],
   ['999 notices', Buffer.concat(Array.from({ length: 999 }, () => message('N', Buffer.from('\0'))))],
 ]
@@ -75,6 +76,7 @@ const refused: [what: string, bytes: Buffer, code?: string][] = [
   ['a ReadyForQuery that was not asked for', Buffer.concat([welcome, row('1'), ready])],
   ['a row without its description', Buffer.concat([welcome, row('1').subarray(34)])],
   ['a row without its CommandComplete', Buffer.concat([welcome, row('1').subarray(0, 46), ready])],
+  ['an error behind a row', Buffer.concat([row('1').subarray(0, 46), error('57014', 'canceled')]), '57014'],
   ['a second description inside a result', Buffer.concat([welcome, row('1').subarray(0, 46), row('1')])],
 ]
 
