@@ -1,6 +1,7 @@
 // A throwaway PostgreSQL, made from the binaries that npm installed, and deleted when its process ends.
 import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
 import {
   accessSync,
@@ -405,18 +406,22 @@ let opened = 0
 
 /**
  * Finds a free port below those that the kernel gives to outgoing connections: one of these might take the port while
- * the server is stopped. Test files that run at the same time start to search at different numbers.
+ * the server is stopped. Test files that run at the same time start to search at different numbers. A UDP socket with the
+ * same number claims the port until this process ends, also while its server is stopped or has not started yet.
  */
 export async function findPort(): Promise<number> {
   for (;;) {
     const port = 20_000 + ((process.pid * 16 + opened++) % 12_000)
+    const claim = createSocket('udp4').unref()
     const listener = createServer()
     try {
+      await once(claim.bind({ port, address: '127.0.0.1', exclusive: true }), 'listening')
       await once(listener.listen(port, '127.0.0.1'), 'listening')
       await new Promise(resolve => listener.close(resolve))
       return port
     } catch {
       // In use: try the next one.
+      claim.close()
     }
   }
 }
