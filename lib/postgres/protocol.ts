@@ -41,7 +41,7 @@ export function createProtocolGuard(): ProtocolGuard {
   let resultsExpected = 1
   /** A RowDescription has come, and its CommandComplete has not. */
   let inResult = false
-  /** The same of a DataRow. */
+  /** A DataRow has come, and its CommandComplete has not. */
   let hasRow = false
   let fatal: Error | undefined
   const authentication = createAuthenticationGuard()
